@@ -105,6 +105,7 @@ class Visual:
         every capture, so that frames compare.
     evolve: ``evolve(**arrays) -> Figure`` over the arrays of all frames, stacked by epoch on axis 0.
     cadence: the epochs that are due.
+    metrics: names of 0-d arrays among those captured that are logged as ``<visual>/<leaf>.<name>`` too.
     summary: one line for the catalogue.
     """
 
@@ -115,6 +116,7 @@ class Visual:
     freeze: Callable[[Moment], Arrays] | None = None
     evolve: Callable[..., Figure] | None = None
     cadence: Cadence = LogSpaced(20)
+    metrics: tuple[str, ...] = ()
     summary: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,169 @@
+"""The two Keras callbacks of one ``fit``: the first of its list and the last.
+
+Keras hands one ``logs`` dict to all callbacks in turn. What the first writes reaches EarlyStopping,
+ModelCheckpoint and History; what any of them adds, the last one logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+
+from mlflow_dlviz.capture import facts
+from mlflow_dlviz.capture.fit_frame import FitCall, find_fit
+from mlflow_dlviz.ledger import logger
+from mlflow_dlviz.options import Options
+from mlflow_dlviz.recorder import Recorder
+from mlflow_dlviz.runlog import OpenLog
+from mlflow_dlviz.store import datasets, models, runs
+from mlflow_dlviz.store.put import Batch
+from mlflow_dlviz.writer import writer
+
+
+class Session:
+    """One ``fit``: opened when training begins, closed once, with the status that it ended in.
+
+    callbacks: all of this ``fit``'s, to know early stopping and stock autologging by.
+    """
+
+    def __init__(self, model: Any, options: Options, callbacks: Sequence[Any]) -> None:
+        self.model = model
+        self.log: OpenLog | None = None
+        self.recorder: Recorder | None = None
+        self._options = options
+        self._callbacks = callbacks
+
+    def open(self, epochs: int) -> None:
+        """Find or make the run, and begin to record.
+
+        Raises what MLflow raises where no run can be had: then nothing is recorded.
+        """
+        call = find_fit(self.model)
+        first = int(call.settings.get("initial_epoch", 0)) if call is not None else 0
+        stock = any(_is_stock(callback) for callback in self._callbacks)
+        opened = runs.open_run({"mlflow.autologging": "dlviz"})
+        self.log = log = OpenLog(opened, first, self._options.monitor, stock=stock)
+        writer().training_began()
+        with log.guarded("the recorder"):
+            self.recorder = Recorder(self.model, self._options, log, epochs)
+            self.recorder.begin(call)
+        if not stock:
+            with log.guarded("parameters and model summary"):
+                self._log_facts(call)
+
+    def close(self, status: str) -> None:
+        """End with FINISHED, FAILED or KILLED; safe to call twice."""
+        log, recorder = self.log, self.recorder
+        self.log = self.recorder = None
+        if recorder is not None:
+            recorder.detach()
+        if log is None:
+            return
+        with log.guarded("the end of the run"):
+            stopping = facts.early_stopping(self._callbacks)
+            log.finish(facts.stopping_metrics(stopping) if stopping is not None else {})
+        with log.guarded("the run's status"):
+            runs.end_run(log.opened, status)
+        writer().training_ended()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to close."""
+        return self.log is not None
+
+    def log_model(self) -> None:
+        """Log the model as training left it."""
+        log, recorder = self.log, self.recorder
+        if log is None or recorder is None or log.stock or not self._options.log_models:
+            return
+        with log.guarded("the model"):
+            models.log_model(log.opened, self.model, *recorder.example())
+
+    def _log_facts(self, call: FitCall | None) -> None:
+        assert self.log is not None
+        log, params = self.log, {}
+        if call is not None:
+            params.update(facts.fit_params(call))
+        params.update(facts.optimizer_params(self.model))
+        stopping = facts.early_stopping(self._callbacks)
+        if stopping is not None:
+            params.update(facts.stopping_params(stopping))
+        log.params(params)
+        log.send("the model summary", Batch(files={"model_summary.txt": facts.model_summary(self.model).encode()}))
+        for context, data in (("train", call.train), ("eval", call.validation)) if call is not None else ():
+            if data is not None:
+                log.send(f"the {context} dataset", partial(_log_dataset, log.opened, context, data))
+
+
+def _is_stock(callback: Any) -> bool:
+    # The callbacks that MLflow's own autologging adds; by name, as importing both flavours takes seconds.
+    return type(callback).__name__ == "MlflowCallback" and type(callback).__module__.startswith("mlflow.")
+
+
+def _log_dataset(opened: runs.Opened, context: str, data: tuple[Any, Any]) -> Batch:
+    datasets.log_dataset(opened, context, data, facts.data_description(data))
+    return Batch()
+
+
+class Opening(keras.callbacks.Callback):
+    """First of the list."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Open the session; without a run to log to, say so and let ``fit`` go on alone."""
+        try:
+            self._session.open(int((self.params or {}).get("epochs") or 1))
+        except Exception as error:
+            logger.warning("mlflow_dlviz: no MLflow run, so this fit is not recorded: %s", error)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count anew."""
+        self._tell("epoch_begins")
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Count the validation set anew."""
+        self._tell("test_begins")
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Keep the validation set's counts."""
+        self._tell("test_ends")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Capture, and write the tallies' metrics into ``logs``."""
+        self._tell("epoch_ends", epoch, {} if logs is None else logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Capture the last epoch before EarlyStopping restores another."""
+        self._tell("training_ends")
+
+    def _tell(self, event: str, *args: Any) -> None:
+        recorder, log = self._session.recorder, self._session.log
+        if recorder is not None and log is not None:
+            with log.guarded(event.replace("_", " ")):
+                getattr(recorder, event)(*args)
+
+
+class Closing(keras.callbacks.Callback):
+    """Last of the list."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Log what all callbacks made of ``logs``."""
+        log = self._session.log
+        if log is not None:
+            with log.guarded("metrics", epoch):
+                log.epoch(epoch, facts.scalars(logs or {}))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Log the model, restored or not, and close."""
+        self._session.log_model()
+        self._session.close("FINISHED")

@@ -1,0 +1,129 @@
+"""Activation grids: what the layers return on the probe, comparable over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlflow_dlviz.capture.moment import Moment, NotShown, first_array
+from mlflow_dlviz.capture.passes import Activation
+from mlflow_dlviz.visual import Arrays
+
+PERCENTILE = 99.5
+
+# A mosaic of half a megapixel is more than a picture shows: larger maps are averaged down to it.
+_MAP_VALUES = 2**18
+
+
+def freeze(moment: Moment, *, channels: int = 64) -> Arrays:
+    """Which channels, in which order, and each layer's colour limit, from the first frame.
+
+    Of each layer: ``<leaf>:channels`` (C,) int, evenly spread where there are more than ``channels``;
+    ``<leaf>:limit`` (), the 99.5th percentile of the magnitude; ``<leaf>:low`` (), 0 where nothing is negative.
+    """
+    frozen: dict[str, np.ndarray] = {}
+    for activation in _found(moment).values():
+        values = _channels_last(activation)
+        leaf = _leaf(activation)
+        chosen = _spread(values.shape[-1], channels)
+        frozen[f"{leaf}:channels"] = chosen
+        frozen[f"{leaf}:limit"], frozen[f"{leaf}:low"] = _limits(values[..., chosen])
+    return frozen
+
+
+def capture(moment: Moment, frozen: Arrays) -> Mapping[str, Arrays]:
+    """One leaf a layer; the arrays are those of :func:`mlflow_dlviz.plots.activations.draw`."""
+    return {
+        _leaf(activation): _frame(moment, activation, frozen)
+        for activation in _found(moment).values()
+        if f"{_leaf(activation)}:limit" in frozen
+    }
+
+
+def _frame(moment: Moment, activation: Activation, frozen: Arrays) -> Arrays:
+    leaf = _leaf(activation)
+    everything = _channels_last(activation)
+    channels, limit = frozen[f"{leaf}:channels"], frozen[f"{leaf}:limit"]
+    values = everything[..., channels]
+    return {
+        **_axes(moment, values),
+        "input": _input(moment),
+        "channels": channels,
+        "total": np.asarray(everything.shape[-1]),
+        "limit": limit,
+        "low": frozen[f"{leaf}:low"],
+        "layer": np.asarray(activation.path),
+        "kind": np.asarray(activation.kind),
+        "epoch": np.asarray(moment.epoch),
+        "dead": np.asarray((np.abs(values).reshape(-1, len(channels)).max(axis=0) == 0).mean()),
+        "clipped": np.asarray((np.abs(values) > limit).mean()),
+    }
+
+
+def _axes(moment: Moment, values: np.ndarray) -> Arrays:
+    """Maps of the first sample for convolutions, all samples for dense layers."""
+    if values.ndim == 2:
+        rows = {"values": _half(values), "axes": np.asarray("sample,unit")}
+        if moment.probe is not None and moment.probe.labels is not None:
+            rows["labels"] = moment.probe.labels[: len(values)]
+            rows["class_names"] = np.asarray(moment.class_names)
+        return rows
+    maps = np.moveaxis(values[0], -1, 0)
+    if maps.ndim == 2:
+        return {"values": _half(maps), "axes": np.asarray("channel,position")}
+    return {"values": _half(_shrunk(maps)), "axes": np.asarray("channel,row,column")}
+
+
+def _found(moment: Moment) -> Mapping[str, Activation]:
+    found = {
+        path: activation
+        for path, activation in moment.values["activations"].items()
+        if 2 <= activation.values.ndim <= 4 and activation.values.shape[-1]
+    }
+    if not found:
+        raise NotShown("the model has no convolution, pooling or dense layer whose output can be shown")
+    return found
+
+
+def _leaf(activation: Activation) -> str:
+    return f"{activation.index:02d}.{activation.path}"
+
+
+def _channels_last(activation: Activation) -> np.ndarray:
+    values = activation.values
+    return np.moveaxis(values, 1, -1) if activation.channels_first and values.ndim > 2 else values
+
+
+def _spread(total: int, most: int) -> np.ndarray:
+    if total <= most:
+        return np.arange(total)
+    return np.unique(np.linspace(0, total - 1, most).round().astype(int))
+
+
+def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    finite = values[np.isfinite(values)]
+    limit = float(np.percentile(np.abs(finite), PERCENTILE)) if finite.size else 0.0
+    # A layer that is silent at first gets a scale of one, so that what it says later can be seen.
+    limit = limit or 1.0
+    return np.asarray(limit), np.asarray(0.0 if not finite.size or finite.min() >= 0 else -limit)
+
+
+def _shrunk(maps: np.ndarray) -> np.ndarray:
+    """Maps (C, H, W) averaged over squares until the mosaic is small enough."""
+    step = int(np.ceil(np.sqrt(maps.size / _MAP_VALUES)))
+    if step <= 1:
+        return maps
+    rows, columns = (side // step * step for side in maps.shape[1:])
+    squares = maps[:, :rows, :columns].reshape(len(maps), rows // step, step, columns // step, step)
+    return squares.mean(axis=(2, 4))
+
+
+def _half(values: np.ndarray) -> np.ndarray:
+    # Half precision keeps three digits, more than colours show, at half the size; not beyond its range.
+    return values.astype(np.float16 if np.abs(values).max(initial=0) < 6e4 else np.float32)
+
+
+def _input(moment: Moment) -> np.ndarray:
+    sample = np.asarray(first_array(moment.probe.x)[0]) if moment.probe is not None else np.zeros(0)
+    return sample if sample.dtype.kind in "biuf" else np.zeros(0)

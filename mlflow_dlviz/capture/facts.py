@@ -1,0 +1,126 @@
+"""What is known of a ``fit`` besides its numbers: arguments, optimizer, early stopping, the data's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from mlflow_dlviz.capture.fit_frame import FitCall
+from mlflow_dlviz.capture.moment import first_array
+
+_NOT_LOGGED = ("verbose", "class_weight")
+_STOPPING = ("monitor", "patience", "min_delta", "baseline", "restore_best_weights", "mode")
+
+
+def fit_params(call: FitCall) -> dict[str, str]:
+    """The arguments of ``fit`` by their names, as MLflow's own Keras autologging names them.
+
+    An absent batch size is the 32 that Keras takes for arrays.
+    """
+    settings = {name: value for name, value in call.settings.items() if name not in _NOT_LOGGED}
+    if settings.get("batch_size") is None:
+        settings["batch_size"] = _batch_size(call.train[0])
+    params = {name: str(value) for name, value in settings.items()}
+    weights = call.settings.get("class_weight")
+    if weights:
+        params["class_weight"] = str(weights)
+    return params
+
+
+def optimizer_params(model: Any) -> dict[str, str]:
+    """``optimizer_<setting>``: the optimizer's configuration."""
+    optimizer = model.optimizer
+    config = optimizer.get_config()
+    return {f"optimizer_{name}": str(value) for name, value in {"name": optimizer.name, **config}.items()}
+
+
+def early_stopping(callbacks: Iterable[Any]) -> Any:
+    """The EarlyStopping among the callbacks, None without one."""
+    return next((found for found in callbacks if isinstance(found, keras.callbacks.EarlyStopping)), None)
+
+
+def stopping_params(stopping: Any) -> dict[str, str]:
+    """The settings of an EarlyStopping: ``early_stopping_<setting>``."""
+    return {
+        f"early_stopping_{name}": str(getattr(stopping, name)) for name in _STOPPING if hasattr(stopping, name)
+    }
+
+
+def stopping_metrics(stopping: Any) -> dict[str, float]:
+    """``stopped_epoch`` and, where weights were restored, ``restored_epoch``; empty if training ran through.
+
+    Keras' EarlyStopping restores the best weights at the end of any training, stopped or not.
+    """
+    facts: dict[str, float] = {}
+    if stopping.stopped_epoch:
+        facts["stopped_epoch"] = float(stopping.stopped_epoch)
+    if stopping.restore_best_weights and stopping.best_weights is not None:
+        facts["restored_epoch"] = float(stopping.best_epoch)
+    return facts
+
+
+def model_summary(model: Any) -> str:
+    """The text of ``model.summary()``."""
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, *_, **__: lines.append(str(line)))
+    return "\n".join(lines)
+
+
+def learning_rate(model: Any) -> float | None:
+    """The rate in force now, None for an optimizer without one."""
+    rate = getattr(model.optimizer, "learning_rate", None)
+    return None if rate is None else float(keras.ops.convert_to_numpy(rate))
+
+
+def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Keras' logs as single numbers; of a vector-valued metric each entry, as ``<name>_<index>``."""
+    found: dict[str, float] = {}
+    for name, value in logs.items():
+        try:
+            values = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        if values.ndim == 0:
+            found[name] = float(values)
+        else:
+            found.update({f"{name}_{index}": float(entry) for index, entry in enumerate(values.ravel()[:100])})
+    return found
+
+
+def data_description(data: tuple[Any, Any]) -> dict[str, Any]:
+    """Shapes and kinds of the data given to ``fit``, without reading any of it."""
+    x, y = data
+    parts = {"features": _describe(x)}
+    if y is not None:
+        parts["targets"] = _describe(y)
+    samples = len(first_array(x)) if hasattr(first_array(x), "shape") and hasattr(first_array(x), "__len__") else None
+    return {"samples": samples, **parts}
+
+
+def samples(x: Any) -> int | None:
+    """How many samples there are, None if that can't be told without consuming the data."""
+    leaf = first_array(x)
+    return len(leaf) if hasattr(leaf, "__len__") and hasattr(leaf, "shape") else None
+
+
+def _describe(x: Any) -> Any:
+    if isinstance(x, Mapping):
+        return {str(name): _describe(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_describe(value) for value in x]
+    if hasattr(x, "element_spec"):
+        return {"type": type(x).__name__, "element_spec": str(x.element_spec)}
+    described = {"type": type(x).__name__}
+    if hasattr(x, "shape"):
+        described["shape"] = str(tuple(x.shape))
+    if hasattr(x, "dtype"):
+        described["dtype"] = str(getattr(x.dtype, "name", x.dtype))
+    return described
+
+
+def _batch_size(x: Any) -> int | None:
+    # tf.data and generators bring their own; for arrays Keras documents 32.
+    return 32 if hasattr(first_array(x), "shape") or hasattr(first_array(x), "iloc") else None

@@ -1,0 +1,147 @@
+"""The frames of one ``fit``: which visuals are due, what they capture, and its way to the writer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mlflow.entities import Metric
+
+from mlflow_dlviz.capture.moment import Moment, NotShown
+from mlflow_dlviz.plots import encode, thumbnail
+from mlflow_dlviz.store import names
+from mlflow_dlviz.store.images import image_files, logged_images_tag
+from mlflow_dlviz.store.put import Batch, pack
+from mlflow_dlviz.visual import Arrays, Visual
+from mlflow_dlviz.writer import Picture, RunLog, writer
+
+# An evolution shows no more frames than this.
+_STORY = 200
+
+
+class Frames:
+    """Captures what is due and hands on the numbers, then the pictures.
+
+    A visual that fails is said once and left out from then on; so is one that does not apply.
+    """
+
+    def __init__(self, visuals: Sequence[Visual], run: RunLog) -> None:
+        self._visuals = list(visuals)
+        self._run = run
+        self._frozen: dict[str, Arrays] = {}
+        self._stories: dict[tuple[str, str], list[Arrays]] = {}
+        self._last: dict[str, int] = {}
+        self._tagged = False
+
+    def due(self, epoch: int, epochs: int) -> list[Visual]:
+        """The visuals due at ``epoch`` of ``epochs``, both counted within this ``fit``."""
+        return [visual for visual in self._visuals if visual.cadence.due(epoch, epochs)]
+
+    def behind(self, step: int) -> list[Visual]:
+        """The visuals without a frame at ``step``: due when training ended earlier than planned."""
+        return [visual for visual in self._visuals if self._last.get(visual.name) != step]
+
+    def take(self, visuals: Sequence[Visual], moment: Moment) -> None:
+        """Capture ``visuals`` at ``moment``."""
+        for visual in visuals:
+            try:
+                self._take(visual, moment)
+            except NotShown as reason:
+                self._leave_out(visual)
+                self._run.ledger.left_out(visual.name, str(reason), say=False)
+            except Exception as error:
+                self._leave_out(visual)
+                self._run.ledger.failed(f"visual {visual.name!r}", moment.epoch, error)
+
+    def finish(self) -> None:
+        """Queue the evolutions of what was captured; each stands at the step of its first frame."""
+        evolve = {visual.name: visual.evolve for visual in self._visuals if visual.evolve is not None}
+        for (name, leaf), frames in self._stories.items():
+            if name in evolve:
+                key = names.image_key(name, f"{leaf}-evolution")
+                self._draw(partial(_evolved, evolve[name], frames), key, {}, int(frames[0]["epoch"]))
+        self._stories = {}
+
+    def _leave_out(self, visual: Visual) -> None:
+        self._visuals = [other for other in self._visuals if other is not visual]
+
+    def _take(self, visual: Visual, moment: Moment) -> None:
+        frozen = self._freeze(visual, moment)
+        leaves = _checked(visual, visual.capture(moment, frozen))
+        files, metrics, now = {}, [], _now()
+        for leaf, arrays in leaves.items():
+            files[names.numbers_path(visual.name, leaf, moment.epoch)] = arrays
+            metrics += [
+                Metric(names.clean_metric(f"{names.image_key(visual.name, leaf)}.{name}"), value, now, moment.epoch)
+                for name in visual.metrics
+                if name in arrays and np.isfinite(value := float(arrays[name]))
+            ]
+            self._remember(visual, leaf, moment.epoch, arrays)
+        self._store(visual, moment.epoch, files, metrics)
+        for leaf, arrays in leaves.items():
+            self._draw(visual.draw, names.image_key(visual.name, leaf), arrays, moment.epoch)
+        self._last[visual.name] = moment.epoch
+
+    def _freeze(self, visual: Visual, moment: Moment) -> Arrays:
+        if visual.freeze is None:
+            return {}
+        if visual.name not in self._frozen:
+            self._frozen[visual.name] = visual.freeze(moment)
+            self._store(visual, moment.epoch, {names.frozen_path(visual.name): self._frozen[visual.name]}, [])
+        return self._frozen[visual.name]
+
+    def _store(
+        self, visual: Visual, epoch: int, arrays: Mapping[str, Arrays], metrics: Sequence[Metric]
+    ) -> None:
+        def batch() -> Batch:
+            # Compressing takes longer than capturing did, so it is left to the writer.
+            return Batch(metrics=metrics, files={path: pack(values) for path, values in arrays.items()})
+
+        writer().send(self._run, f"numbers of {visual.name!r} at epoch {epoch}", batch)
+
+    def _remember(self, visual: Visual, leaf: str, epoch: int, arrays: Arrays) -> None:
+        if visual.evolve is None:
+            return
+        frames = self._stories.setdefault((visual.name, leaf), [])
+        frames.append({**arrays, "epoch": np.asarray(epoch)})
+        if len(frames) > _STORY:
+            # Every second one, the first and the newest kept: the story stays whole, only coarser.
+            frames[:] = [*frames[:-1:2], frames[-1]]
+
+    def _draw(self, draw: Callable[..., Any], key: str, arrays: Arrays, step: int) -> None:
+        now = _now()
+
+        def files() -> dict[str, bytes]:
+            png = encode(draw(**arrays))
+            return image_files(key, step, png, thumbnail(png), timestamp=now)
+
+        if not self._tagged:
+            self._tagged = True
+            tag, value = logged_images_tag()
+            writer().send(self._run, "the tag for pictures", Batch(tags={tag: value}))
+        writer().draw(Picture(self._run, f"picture {key!r}", step, files))
+
+
+def _checked(visual: Visual, leaves: Any) -> dict[str, dict[str, np.ndarray]]:
+    """What a capture returned, as arrays. Raises TypeError for anything but leaf -> name -> array."""
+    if not isinstance(leaves, Mapping) or not all(isinstance(arrays, Mapping) for arrays in leaves.values()):
+        raise TypeError(f"{visual.name!r} captured {type(leaves).__name__}, expected {{leaf: {{name: array}}}}")
+    plain = {
+        str(leaf): {name: np.asarray(value) for name, value in arrays.items()} for leaf, arrays in leaves.items()
+    }
+    for leaf, arrays in plain.items():
+        for name, value in arrays.items():
+            if value.dtype.hasobject:
+                raise TypeError(f"{visual.name}/{leaf}: array {name!r} has dtype object, expected numbers or text")
+    return plain
+
+
+def _evolved(evolve: Callable[..., Any], frames: Sequence[Arrays]) -> Any:
+    return evolve(**{name: np.stack([frame[name] for frame in frames]) for name in frames[0]})
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

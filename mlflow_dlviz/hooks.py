@@ -1,0 +1,194 @@
+"""The two places where we hook into Keras, and what happens there when ``fit`` is called.
+
+``keras.callbacks.CallbackList.__init__`` is the seam that is there whoever else has patched ``fit``, in any
+order of enabling: only ``fit`` asks it for a History.  The wrapper around ``keras.Model.fit`` does what a
+callback can't: it sees ``fit`` raise, and it hands wrappers under it a callback list of their own to change.
+
+Both are plain assignments. MLflow's ``safe_patch`` would take the unwrapped ``fit`` for the original and so
+put out every other flavour's patch, and be put out by them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from mlflow_dlviz.callback import Closing, Opening, Session
+from mlflow_dlviz.options import Options
+
+PAUSED: ContextVar[bool] = ContextVar("dlviz_paused", default=False)
+
+# The sessions that began within the innermost wrapped fit of this thread; None outside of any.
+_WITHIN: ContextVar[list[Session] | None] = ContextVar("dlviz_within", default=None)
+
+# Those of a fit whose wrapper another package's patch has put out: nobody sees that fit raise.
+_UNWATCHED: list[Session] = []
+
+
+@dataclass(frozen=True)
+class _Wrapped:
+    """A wrapper of ours around ``fit``. inherited: whether ``keras.Model`` had no ``fit`` of its own before."""
+
+    wrapper: Callable[..., Any]
+    original: Callable[..., Any]
+    inherited: bool
+
+
+class _State:
+    options: Options | None = None
+    init: Callable[..., None] | None = None
+    wrapped: list[_Wrapped] = []
+
+
+def install(options: Options) -> None:
+    """Hook in with ``options``, or change them where we are hooked in already."""
+    _State.options = options
+    if _State.init is None:
+        _State.init = keras.callbacks.CallbackList.__init__
+        keras.callbacks.CallbackList.__init__ = _seam(_State.init)
+    _wrap_fit()
+
+
+def remove() -> None:
+    """Put Keras back as it was."""
+    _State.options = None
+    if _State.init is not None:
+        keras.callbacks.CallbackList.__init__ = _State.init
+        _State.init = None
+    while _State.wrapped:
+        last = _State.wrapped.pop()
+        if keras.Model.fit is not last.wrapper:
+            _forget_in_mlflow(last)
+        elif last.inherited:
+            del keras.Model.fit
+        else:
+            keras.Model.fit = last.original
+
+
+def _wrap_fit() -> None:
+    if _State.wrapped and keras.Model.fit is _State.wrapped[-1].wrapper:
+        return
+    original = keras.Model.fit
+    keras_own = "fit" not in vars(keras.Model)
+    wrapper = _wrapper(original)
+    keras.Model.fit = wrapper
+    _State.wrapped.append(_Wrapped(wrapper, original, keras_own))
+
+
+def _forget_in_mlflow(ours: _Wrapped) -> None:
+    """Take our wrapper out of what MLflow puts back when a flavour enabled after us is turned off.
+
+    MLflow keeps what it patched, and its patch, under these names (utils/gorilla.py, seen in 3.17.2). Where
+    they are absent our wrapper stays below, and passes every call through.
+    """
+    kept, active = "_gorilla_original_fit", "_gorilla_active_patch_fit"
+    if vars(keras.Model).get(kept) is ours.wrapper:
+        setattr(keras.Model, kept, ours.original)
+        patch = vars(keras.Model).get(active)
+        if ours.inherited and hasattr(patch, "is_inplace_patch"):
+            patch.is_inplace_patch = False
+
+
+def _seam(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def __init__(self: Any, callbacks: Any = None, add_history: bool = False, *args: Any, **kwargs: Any) -> None:
+        original(self, callbacks, add_history, *args, **kwargs)
+        options = _State.options
+        if add_history and options is not None and not PAUSED.get() and _compiled(self.model):
+            _join(self, options)
+
+    return __init__
+
+
+def _compiled(model: Any) -> bool:
+    return model is not None and getattr(model, "compiled", False)
+
+
+def _join(callback_list: Any, options: Options) -> None:
+    """Put our two callbacks at the ends of the list, which is Keras' own copy of the user's."""
+    session = Session(callback_list.model, options, tuple(callback_list.callbacks))
+    opening, closing = Opening(session), Closing(session)
+    for ours in (opening, closing):
+        ours.set_model(callback_list.model)
+        ours.set_params(callback_list.params)
+    callback_list.callbacks.insert(0, opening)
+    callback_list.callbacks.append(closing)
+    within = _WITHIN.get()
+    if within is not None:
+        within.append(session)
+        return
+    # Our wrapper was put out; it is there again for the next fit.
+    _close_unwatched(callback_list.model)
+    _UNWATCHED.append(session)
+    _wrap_fit()
+
+
+def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+    names = list(inspect.signature(original).parameters)[1:]
+
+    @functools.wraps(original)
+    def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
+        if _State.options is None or PAUSED.get():
+            return original(model, *args, **kwargs)
+        args, kwargs = _with_own_list(names, args, kwargs)
+        with _closing():
+            return original(model, *args, **kwargs)
+
+    return fit
+
+
+def _with_own_list(
+    names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``fit`` with ``callbacks`` by keyword and a new list.
+
+    MLflow's Keras autologging needs it by keyword, needs a list, and appends to the one that it gets.
+    """
+    if "callbacks" not in names:
+        return args, kwargs
+    place = names.index("callbacks")
+    by_name = {**dict(zip(names[place:], args[place:], strict=False)), **kwargs}
+    given = by_name.get("callbacks")
+    if isinstance(given, keras.callbacks.CallbackList):
+        return args, kwargs
+    own = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    return args[:place], {**by_name, "callbacks": own}
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """Close the sessions that begin within, with the status that ``fit`` ends in."""
+    sessions: list[Session] = []
+    token = _WITHIN.set(sessions)
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        _WITHIN.reset(token)
+        for session in sessions:
+            session.close(status)
+
+
+def _close_unwatched(model: Any = None) -> None:
+    """A fit that never came to its end has raised by the time that its model is fitted again, or at exit."""
+    for session in list(_UNWATCHED):
+        if not session.is_open:
+            _UNWATCHED.remove(session)
+        elif model is None or session.model is model:
+            _UNWATCHED.remove(session)
+            session.close("FAILED")
+
+
+atexit.register(_close_unwatched)

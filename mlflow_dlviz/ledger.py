@@ -1,0 +1,90 @@
+"""What could not be captured, drawn or sent in one run, and how much was. Nothing is lost silently."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import traceback as tracebacks
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+logger = logging.getLogger("mlflow_dlviz")
+
+COUNTS = ("written", "late", "dropped", "failed")
+"""Pictures written; of these, after ``fit`` had returned; dropped since the queue was full; failed."""
+
+_TRACEBACK_LENGTH = 4000
+_ENTRIES = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that is not there. kind: "failed", or "left_out" for what does not apply to this fit."""
+
+    kind: str
+    what: str
+    step: int | None
+    why: str
+    traceback: str = ""
+
+
+class Ledger:
+    """The ledger of one run; written to from the training thread and from the writer's."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.entries: list[Entry] = []
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
+
+    def failed(self, what: str, step: int | None, error: BaseException) -> None:
+        """Keep an error with its traceback; warn once per thing and kind of error."""
+        why = f"{type(error).__name__}: {error}"
+        trace = "".join(tracebacks.format_exception(error))[-_TRACEBACK_LENGTH:]
+        self._add(Entry("failed", what, step, why, trace))
+        self._say(f"{what}:{type(error).__name__}", f"{what} failed and is left out, training goes on: {why}")
+
+    def left_out(self, what: str, why: str, *, say: bool = True) -> None:
+        """Keep the reason why something does not apply; say it once."""
+        with self._lock:
+            if any(entry.what == what and entry.why == why for entry in self.entries):
+                return
+        self._add(Entry("left_out", what, None, why))
+        if say:
+            self._say(what, f"{what} is left out: {why}")
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to one of :data:`COUNTS`."""
+        with self._lock:
+            self.counts[name] += by
+
+    @property
+    def status(self) -> str:
+        """ "ok", "partial" if something failed or was dropped, "failed" if nothing at all was written."""
+        broken = self.counts["dropped"] + sum(entry.kind == "failed" for entry in self.entries)
+        if not broken:
+            return "ok"
+        return "partial" if self.counts["written"] or self.counts["batches"] else "failed"
+
+    def to_json(self) -> str:
+        """The ledger as ``dlviz/ledger.json`` has it."""
+        with self._lock:
+            entries = [asdict(entry) for entry in self.entries[:_ENTRIES]]
+            counts = {name: self.counts[name] for name in COUNTS}
+            beyond = max(0, len(self.entries) - _ENTRIES)
+        document = {"schema": 1, "status": self.status, "counts": counts, "entries": entries}
+        if beyond:
+            document["entries_not_listed"] = beyond
+        return json.dumps(document, indent=1, ensure_ascii=False)
+
+    def _add(self, entry: Entry) -> None:
+        with self._lock:
+            self.entries.append(entry)
+
+    def _say(self, cause: str, sentence: str) -> None:
+        with self._lock:
+            if cause in self._said:
+                return
+            self._said.add(cause)
+        logger.warning("mlflow_dlviz: %s", sentence)

@@ -1,0 +1,91 @@
+"""What a user can set, checked at once and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlflow_dlviz import catalogue
+from mlflow_dlviz.metrics.formulas import Formulas
+from mlflow_dlviz.metrics.formulas import resolve as resolve_metrics
+from mlflow_dlviz.visual import Every, Visual
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of one ``autolog``; see there."""
+
+    visuals: tuple[Visual, ...]
+    metrics: Formulas
+    probe: int
+    seed: int
+    class_names: tuple[str, ...] | None
+    monitor: str | None
+    weighted: bool
+    log_models: bool
+    silent: bool
+
+
+def check(
+    *,
+    visuals: Any,
+    cadence: Any,
+    probe: Any,
+    seed: Any,
+    metrics: Any,
+    class_names: Any,
+    monitor: Any,
+    weighted: Any,
+    log_models: Any,
+    silent: Any,
+) -> Options:
+    """The options as given, checked.
+
+    Raises TypeError or ValueError that names the argument, its value and what was expected.
+    """
+    for name, value in (("weighted", weighted), ("log_models", log_models), ("silent", silent)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}: expected True or False")
+    if monitor is not None and (not isinstance(monitor, str) or not monitor):
+        raise TypeError(f"monitor={monitor!r}: expected the name of a logged metric, such as 'val_loss'")
+    return Options(
+        visuals=_with_cadence(catalogue.resolve(visuals), cadence),
+        metrics=resolve_metrics(metrics),
+        probe=_whole("probe", probe, 1, "samples"),
+        seed=_whole("seed", seed, 0, "a seed"),
+        class_names=_names(class_names),
+        monitor=monitor,
+        weighted=weighted,
+        log_models=log_models,
+        silent=silent,
+    )
+
+
+def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]:
+    if cadence is None:
+        return tuple(visuals)
+    if isinstance(cadence, int):
+        cadence = Every(_whole("cadence", cadence, 1, "epochs"))
+    if not callable(getattr(cadence, "due", None)):
+        raise TypeError(
+            f"cadence={cadence!r}: expected a whole number of epochs, or Every(n), LogSpaced(n) or AtEnd()"
+        )
+    return tuple(replace(visual, cadence=cadence) for visual in visuals)
+
+
+def _whole(argument: str, value: Any, least: int, unit: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{argument}={value!r}: expected a whole number of at least {least} ({unit})")
+    return value
+
+
+def _names(class_names: Any) -> tuple[str, ...] | None:
+    if class_names is None:
+        return None
+    if isinstance(class_names, str) or not hasattr(class_names, "__iter__"):
+        raise TypeError(f"class_names={class_names!r}: expected one name for each class, in order of the index")
+    names = tuple(str(name) for name in class_names)
+    if len(names) < 2:
+        raise ValueError(f"class_names={class_names!r}: expected at least 2 names")
+    return names

@@ -1,0 +1,205 @@
+"""One ``fit`` from its first to its last moment: what is counted, captured and logged of it.
+
+Knows Keras' models but not its callbacks, so that custom loops can be recorded too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlflow_dlviz.capture import facts
+from mlflow_dlviz.capture.fit_frame import FitCall
+from mlflow_dlviz.capture.heads import Head, find_head
+from mlflow_dlviz.capture.moment import Moment, NotShown, Probe
+from mlflow_dlviz.capture.passes import Passes, find_layers, spread
+from mlflow_dlviz.capture.probe import name_classes, take_probe
+from mlflow_dlviz.capture.watch import Watch
+from mlflow_dlviz.frames import Frames
+from mlflow_dlviz.metrics.formulas import summarise
+from mlflow_dlviz.metrics.tallies import ClassificationTally, fits
+from mlflow_dlviz.options import Options
+from mlflow_dlviz.runlog import OpenLog
+from mlflow_dlviz.visual import Arrays, Visual
+
+LAYERS = 16
+"""More layers than these are not shown: the first, the last and an even choice between are."""
+
+
+class Recorder:
+    """Records one ``fit`` of one model."""
+
+    def __init__(self, model: Any, options: Options, log: OpenLog, epochs: int) -> None:
+        self._model = model
+        self._options = options
+        self._log = log
+        self._epochs = epochs
+        self._frames = Frames(options.visuals, log.run)
+        self._head: Head = find_head(model)
+        self._watch: Watch | None = None
+        self._probe: Probe | None = None
+        self._passes: Passes | None = None
+        self._scores: dict[str, Arrays] = {}
+        self._samples: int | None = None
+        self._epoch_began = 0.0
+        self._last: tuple[int, Mapping[str, float]] | None = None
+
+    def begin(self, call: FitCall | None) -> None:
+        """Before the first epoch: take the probe, begin to count, log what is known already."""
+        with self._log.guarded("counting"):
+            self._attach()
+        with self._log.guarded("the probe"):
+            self._probe = self._take_probe(call)
+        if call is not None:
+            self._samples = facts.samples(call.train[0])
+
+    def epoch_begins(self) -> None:
+        """Count the epoch from zero."""
+        self._epoch_began = time.perf_counter()
+        self._scores = {}
+        if self._watch is not None:
+            self._watch.reset("training")
+
+    def test_begins(self) -> None:
+        """Count the validation set from zero."""
+        if self._watch is not None:
+            self._watch.reset("validation")
+
+    def test_ends(self) -> None:
+        """Keep the counts of the validation set."""
+        self._keep_scores("validation")
+
+    def epoch_ends(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Write the tallies' metrics into ``logs``, which every callback after ours sees, and capture."""
+        seconds = time.perf_counter() - self._epoch_began
+        with self._log.guarded("the metrics of the whole set", epoch):
+            self._keep_scores("training")
+            self._write_metrics(logs)
+            self._log.epoch_took(seconds, self._samples)
+        self._last = (epoch, facts.scalars(logs))
+        due = self._frames.due(epoch, self._epochs)
+        if due:
+            with self._log.guarded("capturing", epoch):
+                self._frames.take(due, self._moment(epoch, due))
+
+    def training_ends(self) -> None:
+        """Capture the last epoch where it was not known to be the last, and stop counting.
+
+        To be called before EarlyStopping puts the best weights back.
+        """
+        if self._last is not None:
+            epoch = self._last[0]
+            behind = self._frames.behind(self._log.step(epoch))
+            with self._log.guarded("capturing", epoch):
+                self._frames.take(behind, self._moment(epoch, behind))
+        with self._log.guarded("the evolutions"):
+            self._frames.finish()
+        self.detach()
+
+    def detach(self) -> None:
+        """Leave the model as it was; safe to call twice."""
+        if self._watch is not None:
+            with self._log.guarded("detaching"):
+                self._watch.detach()
+
+    def example(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """A few samples of the input and what the model makes of them; None for more than one array."""
+        if self._probe is None or not isinstance(self._probe.x, np.ndarray):
+            return None, None
+        example = self._probe.x[:4]
+        return example, self._compiled_passes().predict(example)
+
+    def _attach(self) -> None:
+        if not self._head.classifies:
+            self._log.left_out("metrics of the whole set", self._head.reason, say=False)
+            return
+        self._watch = Watch(self._model, self._make_tally)
+        self._watch.attach()
+
+    def _make_tally(self, y_shape: Any, prediction_shape: Any) -> tuple[Any, str]:
+        reason = fits(y_shape, prediction_shape)
+        if reason:
+            return None, reason
+        tally = ClassificationTally(
+            self._options.metrics, from_logits=self._head.from_logits, weighted=self._options.weighted
+        )
+        tally.build(y_shape, prediction_shape)
+        return tally, ""
+
+    def _take_probe(self, call: FitCall | None) -> Probe:
+        if call is None:
+            raise NotShown("the data given to fit can't be read from this training loop")
+        return take_probe(call, self._head, self._options.probe, self._rng(0))
+
+    def _keep_scores(self, subset: str) -> None:
+        scores = self._watch.scores(subset) if self._watch is not None else None
+        if scores is not None:
+            self._scores[subset] = scores
+
+    def _write_metrics(self, logs: dict[str, Any]) -> None:
+        rate = facts.learning_rate(self._model)
+        if rate is not None:
+            logs.setdefault("learning_rate", rate)
+        for subset, scores in self._scores.items():
+            prefix = "val_" if subset == "validation" else ""
+            if scores["skipped"]:
+                why = "their prediction is NaN or infinite, or their label is no class of the model"
+                self._log.left_out(f"{int(scores['skipped'])} {subset} samples of the metrics", why)
+            for name, value in summarise(scores["confusion"], self._options.metrics).items():
+                self._write_metric(logs, prefix + name, value)
+        if self._watch is not None and not self._scores:
+            self._log.left_out("metrics of the whole set", self._watch.reason)
+
+    def _write_metric(self, logs: dict[str, Any], name: str, value: float) -> None:
+        if name in logs and name not in self._log.ours:
+            self._log.left_out(f"metric {name!r}", "compiled by the user under the same name", say=False)
+            return
+        self._log.ours.add(name)
+        logs[name] = value
+
+    def _rng(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([self._options.seed, epoch])
+
+    def _moment(self, epoch: int, due: Sequence[Visual]) -> Moment:
+        needs = {need for visual in due for need in visual.needs}
+        values: dict[str, Any] = {}
+        if "scores" in needs:
+            values["scores"] = self._scores
+        if needs & {"activations", "predict"}:
+            passes = self._compiled_passes()
+            values["predict"] = passes.predict
+            if "activations" in needs and self._probe is not None:
+                values["activations"] = passes.activations(self._probe.x)
+        return Moment(
+            model=self._model,
+            epoch=self._log.step(epoch),
+            logs=self._last[1] if self._last else {},
+            probe=self._probe,
+            head=self._head,
+            rng=self._rng(epoch),
+            class_names=self._class_names(),
+            values=values,
+        )
+
+    def _compiled_passes(self) -> Passes:
+        if self._passes is None:
+            layers = find_layers(self._model)
+            if len(layers) > LAYERS:
+                why = f"the model has {len(layers)} layers to show, {LAYERS} of them are"
+                self._log.left_out("some layers", why, say=False)
+            self._passes = Passes(self._model, spread(layers, LAYERS))
+        return self._passes
+
+    def _class_names(self) -> tuple[str, ...]:
+        scores = next(iter(self._scores.values()), None)
+        classes = 0 if scores is None else len(scores["confusion"])
+        if not classes and self._probe is not None and self._probe.labels is not None:
+            classes = max(2, int(self._probe.labels.max(initial=0)) + 1)
+        try:
+            return name_classes(classes, self._options.class_names)
+        except NotShown as reason:
+            self._log.left_out("class_names", str(reason))
+            return name_classes(classes, None)

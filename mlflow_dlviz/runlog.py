@@ -1,0 +1,166 @@
+"""What one ``fit`` writes to its run besides pictures: metrics by epoch, parameters, best values, the ledger."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mlflow.entities import Metric
+
+from mlflow_dlviz import reporting
+from mlflow_dlviz.capture.moment import NotShown
+from mlflow_dlviz.ledger import COUNTS
+from mlflow_dlviz.reporting.align import minimised
+from mlflow_dlviz.store import names
+from mlflow_dlviz.store.put import Batch
+from mlflow_dlviz.store.runs import Opened
+from mlflow_dlviz.writer import RunLog, Sending, Task, writer
+
+# Of the best epoch everything is logged again but these, which are not results.
+_NOT_BEST = ("learning_rate",)
+
+
+@dataclass
+class _History:
+    """What this process knows of a run over all its fits."""
+
+    run: RunLog
+    next_epoch: int = 0
+    fits: list[Mapping[str, str]] = field(default_factory=list)
+    best: tuple[int, Mapping[str, float]] | None = None
+
+
+_HISTORIES: dict[str, _History] = {}
+
+
+class OpenLog:
+    """The run that one ``fit`` logs to, while it does.
+
+    first_epoch: where this ``fit`` begins to count; a later one in the same run goes on after the last epoch.
+    monitor: decides which epoch is the best; None for ``val_loss``, or else ``loss``.
+    stock: whether MLflow's own Keras autologging logs parameters, metrics and the model of this ``fit``.
+    """
+
+    def __init__(self, opened: Opened, first_epoch: int, monitor: str | None, *, stock: bool) -> None:
+        key = opened.ref.run_id or opened.ref.spool_id
+        self.opened = opened
+        self.stock = stock
+        self.ours: set[str] = set()
+        self._history = _HISTORIES.setdefault(key, _History(RunLog(opened.ref)))
+        self.run = self._history.run
+        self.run.training = True
+        next_epoch = max(self._history.next_epoch, int(opened.tags.get(names.NEXT_EPOCH_TAG, 0)))
+        self._offset = max(0, next_epoch - first_epoch)
+        self._monitor = monitor
+        self._spent = self._spent_before = 0.0
+        self._depth = 0
+        self._pace: dict[str, float] = {}
+
+    def step(self, epoch: int) -> int:
+        """The run's step for Keras' ``epoch``."""
+        return epoch + self._offset
+
+    @contextmanager
+    def guarded(self, what: str, epoch: int | None = None) -> Iterator[None]:
+        """Run our own work on the training thread: timed, and kept in the ledger where it fails."""
+        began = time.perf_counter()
+        self._depth += 1
+        try:
+            yield
+        except NotShown as reason:
+            self.left_out(what, str(reason), say=False)
+        except Exception as error:
+            self.run.ledger.failed(what, None if epoch is None else self.step(epoch), error)
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._spent += time.perf_counter() - began
+
+    def left_out(self, what: str, why: str, *, say: bool = True) -> None:
+        """Keep, and unless ``say`` is False say once, why something is not there."""
+        self.run.ledger.left_out(what, why, say=say)
+
+    def send(self, what: str, batch: Sending) -> None:
+        """Hand a batch to the writer."""
+        writer().send(self.run, what, batch)
+
+    def epoch_took(self, seconds: float, samples: int | None) -> None:
+        """Note how long Keras took for an epoch, validation included, in seconds."""
+        self._pace = {"epoch_seconds": seconds}
+        if samples and seconds > 0:
+            self._pace["samples_per_second"] = samples / seconds
+
+    def epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Log an epoch; beside stock autologging only what that does not log."""
+        step = self.step(epoch)
+        values = {**({} if self.stock else logs), **self._pace}
+        values["dlviz/training_thread_seconds"] = self._spent - self._spent_before
+        self._spent_before = self._spent
+        self._send_metrics(f"metrics of epoch {step}", values, step)
+        self._history.next_epoch = max(self._history.next_epoch, step + 1)
+        self._keep_best(step, logs)
+
+    def params(self, params: Mapping[str, str]) -> None:
+        """Log parameters; those of a later ``fit`` in the same run go into a file, as MLflow's can't change."""
+        clean = {names.clean_metric(key): value for key, value in params.items()}
+        self._history.fits.append(clean)
+        new = {key: value for key, value in clean.items() if key not in self.opened.params}
+        if len(self._history.fits) == 1:
+            self.send("parameters", Batch(params=new))
+            return
+        text = json.dumps(self._history.fits, indent=1)
+        self.send("parameters of a later fit", Batch(files={names.FITS: text.encode()}))
+
+    def finish(self, more: Mapping[str, float]) -> None:
+        """Log the best values and ``more``, then, behind the pictures, the run's page and the ledger."""
+        best = self._history.best
+        values = dict(more)
+        if best is not None:
+            values["best_epoch"] = float(best[0])
+            values.update({f"best_{name}": value for name, value in best[1].items() if name not in _NOT_BEST})
+        step = best[0] if best is not None else 0
+        self._send_metrics("best values", values, step)
+        tags = {names.NEXT_EPOCH_TAG: str(self._history.next_epoch)}
+        self.send("the next epoch", Batch(tags=tags))
+        self.run.training = False
+        for what, batch in (("the run's page", self._page), ("the ledger", self._ledger)):
+            writer().then(Task(self.run, what, batch))
+
+    def _page(self) -> Batch:
+        if self.run.training:
+            # Another fit goes on in this run and makes the page when it ends.
+            return Batch()
+        return Batch(files=reporting.run_page(self.run.ref.tracking_uri, self.run.ref.run_id))
+
+    def _ledger(self) -> Batch:
+        ledger = self.run.ledger
+        values = {f"dlviz/pictures_{name}": float(ledger.counts[name]) for name in COUNTS}
+        values["dlviz/total_training_thread_seconds"] = self._spent
+        return Batch(
+            metrics=_metrics(values, max(0, self._history.next_epoch - 1)),
+            tags={names.STATUS_TAG: ledger.status},
+            files={names.LEDGER: ledger.to_json().encode()},
+        )
+
+    def _send_metrics(self, what: str, values: Mapping[str, float], step: int) -> None:
+        if values:
+            self.send(what, Batch(metrics=_metrics(values, step)))
+
+    def _keep_best(self, step: int, logs: Mapping[str, float]) -> None:
+        monitor = self._monitor or ("val_loss" if "val_loss" in logs else "loss")
+        if monitor not in logs:
+            self.left_out("best values", f"monitor={monitor!r} is not among the logged {sorted(logs)}")
+            return
+        value, best = logs[monitor], self._history.best
+        better: Callable[[float, float], bool] = float.__lt__ if minimised(monitor) else float.__gt__
+        if math.isfinite(value) and (best is None or monitor not in best[1] or better(value, best[1][monitor])):
+            self._history.best = (step, dict(logs))
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(names.clean_metric(name), float(value), now, step) for name, value in values.items()]

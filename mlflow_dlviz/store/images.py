@@ -1,0 +1,148 @@
+"""MLflow's time-stepped images: how their files are named, listed and read.
+
+The names are MLflow's private business (seen in 3.17.2, ``MlflowClient.log_image``); nothing else in this
+package knows them. A test compares them with what a real ``log_image`` writes.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from mlflow_dlviz.store.histories import Progress
+
+FOLDER = "images"
+_NAMESPACE = uuid.UUID("6f0f2a5e-6f52-5c4e-9f0a-3d7f5b1c8e21")
+_KEY = re.compile(r"[a-zA-Z0-9_\-./ ]+")
+# "/" is written as "~" (formerly "#"), the parts are joined by "+" (formerly "%").
+_NAME = re.compile(
+    r"(?P<key>.+?)(?P<sep>[+%])step(?P=sep)(?P<step>-?\d+)(?P=sep)timestamp(?P=sep)(?P<timestamp>\d+)"
+    r"(?P=sep)(?P<id>[^+%.]+)(?P<compressed>(?P=sep)compressed)?\.(?:png|webp|jpe?g)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """One picture at one step; a path is "" where that file is absent."""
+
+    key: str
+    step: int
+    timestamp: int
+    path: str
+    thumbnail_path: str
+
+
+class Fetched(NamedTuple):
+    """The bytes of an image, or None and the reason."""
+
+    data: bytes | None
+    reason: str = ""
+
+
+def image_files(key: str, step: int, png: bytes, webp: bytes, *, timestamp: int) -> dict[str, bytes]:
+    """``{artifact path: bytes}`` of a picture and its thumbnail, as ``log_image`` names them (mlflow 3.17.2).
+
+    Where MLflow draws a random UUID, this one follows from key and step: sent twice with the same
+    ``timestamp``, there is still one image.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"key={key!r}: only letters, digits, '_', '-', '.', ' ' and '/' are allowed")
+    unique = uuid.uuid5(_NAMESPACE, f"{key}\n{step}")
+    stem = f"{FOLDER}/{key.replace('/', '~')}+step+{step}+timestamp+{timestamp}+{unique}"
+    return {f"{stem}.png": png, f"{stem}+compressed.webp": webp}
+
+
+def logged_images_tag() -> tuple[str, str]:
+    """The tag that makes MLflow's UI look for images (``log_image`` sets it, mlflow 3.17.2)."""
+    return "mlflow.loggedImages", "True"
+
+
+def parse_name(path: str) -> tuple[ImageRef, str] | None:
+    """The reference in an artifact path and what pairs a picture with its thumbnail; None for other files."""
+    match = _NAME.fullmatch(path.removeprefix(f"{FOLDER}/"))
+    if match is None:
+        return None
+    key = re.sub("[~#]", "/", match["key"])
+    compressed = match["compressed"] is not None
+    full, small = ("", path) if compressed else (path, "")
+    return ImageRef(key, int(match["step"]), int(match["timestamp"]), full, small), match["id"]
+
+
+def list_images(client: MlflowClient, run_id: str) -> list[ImageRef]:
+    """The run's time-stepped images by key and step; of two at the same step, the later one."""
+    return pair_names(file.path for file in client.list_artifacts(run_id, FOLDER) if not file.is_dir)
+
+
+def pair_names(paths: Iterable[str]) -> list[ImageRef]:
+    """Join pictures and thumbnails among artifact ``paths``, in the order of key and step."""
+    paired: dict[tuple[str, int, int, str], ImageRef] = {}
+    for path in sorted(paths):
+        if (parsed := parse_name(path)) is None:
+            continue
+        ref, unique = parsed
+        place = (ref.key, ref.step, ref.timestamp, unique)
+        other = paired.get(place, ref)
+        paired[place] = ImageRef(
+            ref.key,
+            ref.step,
+            ref.timestamp,
+            ref.path or other.path,
+            ref.thumbnail_path or other.thumbnail_path,
+        )
+    latest = {(key, step): paired[key, step, time, unique] for key, step, time, unique in sorted(paired)}
+    return list(latest.values())
+
+
+def fetch_image(client: MlflowClient, run_id: str, path: str) -> Fetched:
+    """The bytes of one image file; whatever goes wrong with it is a reason, not an exception."""
+    return fetch_images(client, [(run_id, path)], jobs=1)[run_id, path]
+
+
+def fetch_images(
+    client: MlflowClient,
+    wanted: Sequence[tuple[str, str]],
+    *,
+    jobs: int = 4,
+    progress: Progress | None = None,
+) -> dict[tuple[str, str], Fetched]:
+    """``{(run_id, path): Fetched}`` for each wanted pair, in that order."""
+    wanted = list(dict.fromkeys(wanted))
+    found: dict[tuple[str, str], Fetched] = {}
+    repository = lru_cache(maxsize=None)(partial(_repository, client))
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="dlviz-read") as pool:
+        pending = {pool.submit(_download, repository, *place): place for place in wanted}
+        for done, future in enumerate(as_completed(pending), start=1):
+            found[pending[future]] = future.result()
+            if progress is not None:
+                progress(done, len(pending))
+    return {place: found[place] for place in wanted}
+
+
+def _repository(client: MlflowClient, run_id: str) -> ArtifactRepository:
+    uri = client.get_run(run_id).info.artifact_uri
+    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+
+
+def _download(repository: Callable[[str], ArtifactRepository], run_id: str, path: str) -> Fetched:
+    # `_download_file` is what every artifact store must implement. The public `download_artifacts` around it
+    # lists the folder again for each file and draws a progress bar for it.
+    try:
+        with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
+            local = Path(folder, "image")
+            repository(run_id)._download_file(path, str(local))
+            return Fetched(local.read_bytes())
+    # Artifact stores raise whatever their client library raises, and one image must not cost the report.
+    except Exception as error:
+        return Fetched(None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")

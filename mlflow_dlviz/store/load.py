@@ -1,0 +1,49 @@
+"""Reading back the numbers behind the pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from mlflow_dlviz.store.put import SCHEMA, SCHEMA_KEY
+from mlflow_dlviz.visual import Arrays
+
+
+def load(run_id: str, visual: str, *, tracking_uri: str | None = None) -> dict[str, dict[int, Arrays]]:
+    """The numbers stored for ``visual``: ``{leaf: {epoch: {name: array}}}``, leaves and epochs in order.
+
+    run_id: of any MLflow run that :func:`mlflow_dlviz.autolog` logged to; visual: its name
+    (``"activations"``); tracking_uri: default MLflow's current one.  Drawing again is
+    ``mlflow_dlviz.plots.activations.draw(**arrays)``.
+
+    Raises KeyError if the run has no such numbers, and ValueError if a newer version wrote them.
+    """
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    found = [item.path for item in client.list_artifacts(run_id, "dlviz") if item.is_dir]
+    if f"dlviz/{visual}" not in found:
+        known = sorted(path.split("/", 1)[1] for path in found)
+        raise KeyError(f"run {run_id} has no numbers for visual={visual!r}; it has {known}")
+    with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
+        root = Path(client.download_artifacts(run_id, f"dlviz/{visual}", folder))
+        leaves = sorted(path for path in root.iterdir() if path.is_dir())
+        return {leaf.name: _frames(leaf) for leaf in leaves}
+
+
+def unpack(path: Path) -> Arrays:
+    """The arrays of one stored file. Raises ValueError if a newer version wrote it."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    schema = int(arrays.pop(SCHEMA_KEY, SCHEMA))
+    if schema > SCHEMA:
+        raise ValueError(
+            f"{path.name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it"
+        )
+    return arrays
+
+
+def _frames(leaf: Path) -> dict[int, Arrays]:
+    files = sorted((int(path.stem), path) for path in leaf.glob("*.npz"))
+    return {epoch: unpack(path) for epoch, path in files}
