@@ -117,6 +117,11 @@ def options(factory: Callable[..., Visual]) -> dict[str, Any]:
     return {name: value.default for name, value in inspect.signature(factory).parameters.items()}
 
 
+def describe(factory: Callable[..., Visual]) -> str:
+    """One line on a visual, for a list of them."""
+    return factory().summary if isinstance(factory, partial) else _summary(factory)
+
+
 def _one(item: Any, factories: dict[str, Callable[..., Visual]]) -> Visual:
     if isinstance(item, Visual):
         return item

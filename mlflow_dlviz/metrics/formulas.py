@@ -175,7 +175,7 @@ def summarise(confusion: Any, formulas: Formulas | None = None, xp: Any = np) ->
     if values[0].shape[0] == 2:
         values = tuple(count[1] for count in values)
     support = values[0] + values[3]
-    result = {}
+    result: dict[str, Any] = {}
     if "counts" in formulas.names and len(support.shape) == 0:
         result.update(zip(COUNTS, values, strict=True))
     for name in formulas.names:

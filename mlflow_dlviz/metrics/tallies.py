@@ -106,8 +106,9 @@ class ClassificationTally(keras.metrics.Metric):
     metrics: which metrics ``result`` gives, see :func:`mlflow_dlviz.metrics.resolve`.
     classes: K; None reads it off the first predictions. One unit and two softmax units alike are K = 2, where
         class 1 is the positive one.
-    bins: B equal bins of the score on [0, 1], each closed below and open above, the last closed. A score
-        outside [0, 1] counts in the bin at that end.
+    bins: B equal bins of the score on [0, 1], each closed below and open above, the last closed: those of
+        ``numpy.histogram`` on float64. The float32 next to an edge is judged as it is: that of 0.7 is a little
+        less, so it counts below the edge. A score outside [0, 1] counts in the bin at that end.
     from_logits: whether predictions are logits, to be put through sigmoid or softmax.
     weighted: whether ``sample_weight`` is counted instead of samples.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mlflow_dlviz.plots import _sample
 from mlflow_dlviz.plots import _style as style
 from mlflow_dlviz.plots._style import BOTTOM, HEIGHT, MARGIN, TOP, WIDTH, Box
 from mlflow_dlviz.plots._text import number, percent, text
 
 GAP = 2
-_INPUT = 128
 _BAR = 16
 _LAST = HEIGHT - MARGIN
 
@@ -52,8 +55,8 @@ def draw(
     style.header(
         figure, title, epoch, _facts(values, str(axes), len(np.atleast_1d(channels)), total, dead, clipped)
     )
-    cmap, norm = colours(float(low), float(limit))
-    layout(figure, values, (cmap, norm), channels=np.atleast_1d(channels), input=input, labels=labels,
+    scale = colours(float(low), float(limit))
+    layout(figure, values, scale, channels=np.atleast_1d(channels), input=input, labels=labels,
            class_names=class_names)  # fmt: skip
     return figure
 
@@ -68,19 +71,33 @@ def _facts(values: np.ndarray, axes: str, chosen: int, total, dead, clipped) -> 
     return "  ·  ".join(facts)
 
 
-def colours(low: float, limit: float) -> tuple[Colormap, Normalize]:
+class Scale(NamedTuple):
+    """A colour map and its limits."""
+
+    cmap: Colormap
+    low: float
+    limit: float
+
+    @property
+    def norm(self) -> Normalize:
+        """Linear between the limits."""
+        return Normalize(self.low, self.limit)
+
+
+def colours(low: float, limit: float) -> Scale:
     """Sequential for one-sided layers, diverging for signed ones; a layer dead from the start has limit 0."""
     if not np.isfinite(low):
         low = 0.0
     if not np.isfinite(limit) or limit <= low:
         limit = low + 1
-    return style.DIVERGING if low < 0 else style.SEQUENTIAL, Normalize(low, limit)
+    return Scale(style.DIVERGING if low < 0 else style.SEQUENTIAL, low, limit)
 
 
-def paint(values: np.ndarray, norm: Normalize) -> np.ndarray:
+def paint(values: np.ndarray, scale: Scale) -> np.ndarray:
     """Clipped to the limits, and what is not finite moved above them, where the colour map is grey."""
-    beyond = 2 * norm.vmax - norm.vmin
-    return np.where(np.isfinite(values), np.clip(values, norm.vmin, norm.vmax), beyond)
+    values = np.asarray(values, dtype=np.float64)  # a float32 could not hold every limit
+    beyond = 2 * scale.limit - scale.low
+    return np.where(np.isfinite(values), np.clip(values, scale.low, scale.limit), beyond)
 
 
 # ---- the mosaic ----------------------------------------------------------------------------------------------
@@ -106,10 +123,14 @@ def resize(tiles: np.ndarray, scale: float) -> np.ndarray:
         )
         return tiles[:, rows[:, None], columns]
     # Pillow's box filter averages exact areas; one call per channel is far below one resampling by matplotlib.
-    shrunk = [
-        Image.fromarray(t).resize((width, height), Image.Resampling.BOX) for t in tiles.astype(np.float32)
-    ]
+    shrunk = [Image.fromarray(t).resize((width, height), Image.Resampling.BOX) for t in _single(tiles)]
     return np.stack([np.asarray(tile) for tile in shrunk])
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """As float32, Pillow's only kind; what is finite stays so."""
+    most = np.finfo(np.float32).max
+    return np.where(np.isfinite(values), np.clip(values, -most, most), values).astype(np.float32)
 
 
 def mosaic(tiles: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
@@ -123,118 +144,57 @@ def mosaic(tiles: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
     return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
 
 
-def _maps(figure: Figure, values: np.ndarray, scale: tuple[Colormap, Normalize], *, input, **_) -> None:
+def _maps(figure: Figure, values: np.ndarray, scale: Scale, *, input, **_) -> None:
     area = style.canvas(figure)
-    left = MARGIN + (_INPUT + 24) * _input(figure, area, input)
+    left = MARGIN + (_sample.WIDE + 24) * _sample.beside(figure, area, input)
     room = (_LAST - TOP, WIDTH - 118 - left)
-    columns, factor = tiling(*values.shape, room)
-    sheet = mosaic(paint(resize(values, factor), scale[1]), columns)
+    count, height, width = values.shape
+    columns, factor = tiling(count, height, width, room)
+    sheet = mosaic(paint(resize(values, factor), scale), columns)
     box = Box(
         left + (room[1] - sheet.shape[1]) // 2, TOP + (room[0] - sheet.shape[0]) // 2, *sheet.shape[::-1]
     )
     image = area.imshow(
-        sheet, cmap=scale[0], norm=scale[1], extent=box.extent, aspect="auto", interpolation="nearest"
+        sheet, cmap=scale.cmap, norm=scale.norm, extent=box.extent, aspect="auto", interpolation="nearest"
     )
     image.set_label("activations")
     _bar(figure, area, scale)
 
 
-def _bar(figure: Figure, area: Axes, scale: tuple[Colormap, Normalize], bottom: int = _LAST) -> None:
-    norm = scale[1]
-    middle, signed = (norm.vmin + norm.vmax) / 2, norm.vmin < 0
+def _bar(figure: Figure, area: Axes, scale: Scale, bottom: int = _LAST) -> None:
+    low, limit = scale.low, scale.limit
     # The ends hold what lies beyond them, too.
-    ends = ("≤" if signed else "") + number(norm.vmin, 2), "≥" + number(norm.vmax, 2)
-    marks = [(norm.vmin, ends[0]), (middle, number(middle, 2)), (norm.vmax, ends[1])]
+    ends = ("≤" if low < 0 else "") + number(low, 2), "≥" + number(limit, 2)
+    marks = [(low, ends[0]), ((low + limit) / 2, number((low + limit) / 2, 2)), (limit, ends[1])]
     box = Box(WIDTH - 102, TOP + 34, _BAR, bottom - TOP - 42)
-    style.colourbar(figure, area, box, *scale, marks, "activation")
-
-
-# ---- the input beside it -------------------------------------------------------------------------------------
-
-
-def _input(figure: Figure, area: Axes, sample) -> bool:
-    """Draw the sample at the left; False when it is neither an image nor a table's row."""
-    sample = np.asarray(sample)
-    if sample.size == 0 or sample.dtype.kind not in "fiub":
-        return False
-    if sample.ndim == 1:
-        _features(area, sample)
-    elif sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] in (1, 3)):
-        _picture(area, sample)
-    else:
-        return False
-    style.write(figure, MARGIN, TOP - 2, "input", style.TICK, style.SOFT)
-    return True
-
-
-def _unit(sample: np.ndarray) -> np.ndarray:
-    """Any range to [0, 1]; bytes keep their own scale."""
-    if sample.dtype == np.uint8:
-        return sample / 255
-    sample = sample.astype(np.float64)
-    finite = sample[np.isfinite(sample)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    return np.clip(np.nan_to_num((sample - low) / max(high - low, 1e-12)), 0, 1)
-
-
-def _picture(area: Axes, sample: np.ndarray) -> None:
-    sample = _unit(sample)
-    sample = sample[..., 0] if sample.ndim == 3 and sample.shape[2] == 1 else sample
-    height, width = sample.shape[:2]
-    room = _LAST - TOP - 26
-    scale = min(_INPUT / width, room / height)
-    box = Box(MARGIN, TOP + 26, max(width * scale, 4), max(height * scale, 4))
-    smooth = "nearest" if scale >= 1 else "antialiased"
-    image = area.imshow(
-        sample, cmap="gray", vmin=0, vmax=1, extent=box.extent, aspect="auto", interpolation=smooth
-    )
-    image.set_label("input")
-
-
-def _features(area: Axes, sample: np.ndarray) -> None:
-    """One bar per feature, downwards, to the right of the middle when positive."""
-    sample = np.nan_to_num(sample.astype(np.float64), posinf=0, neginf=0)
-    reach = np.abs(sample).max() or 1.0
-    middle = MARGIN + _INPUT / 2
-    edges = np.linspace(TOP + 26, _LAST, len(sample) + 1)
-    ends = middle + sample / reach * _INPUT / 2
-    area.stairs(
-        ends,
-        edges,
-        baseline=middle,
-        orientation="horizontal",
-        fill=True,
-        color=style.COLOURS[0],
-        label="input",
-    )
-    area.plot([middle, middle], [TOP + 26, _LAST], color=style.INK, linewidth=1)
+    style.colourbar(figure, area, box, scale.cmap, scale.norm, marks, "activation")
 
 
 # ---- channels by position, samples by unit -------------------------------------------------------------------
 
 
-def _heat(area: Axes, values: np.ndarray, scale: tuple[Colormap, Normalize], box: Box) -> None:
+def _heat(area: Axes, values: np.ndarray, scale: Scale, box: Box) -> None:
     rows, columns = values.shape
     down, across = min(1, box.height / rows), min(1, box.width / columns)
     if min(down, across) < 1:
         size = max(1, int(columns * across)), max(1, int(rows * down))
-        shrunk = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BOX)
+        shrunk = Image.fromarray(_single(values)).resize(size, Image.Resampling.BOX)
         values = np.asarray(shrunk)
     image = area.imshow(
-        paint(values, scale[1]), cmap=scale[0], norm=scale[1], aspect="auto", interpolation="nearest",
+        paint(values, scale), cmap=scale.cmap, norm=scale.norm, aspect="auto", interpolation="nearest",
         extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
     )  # fmt: skip
     image.set_label("activations")
 
 
-def _series(figure: Figure, values: np.ndarray, scale: tuple, *, channels, input, **_) -> None:
+def _series(figure: Figure, values: np.ndarray, scale: Scale, *, channels, input, **_) -> None:
     rest = style.canvas(figure)
     signal = np.squeeze(np.asarray(input)) if np.size(input) > 1 else np.empty(0)
     above = 84 if signal.ndim == 1 and signal.size and signal.dtype.kind in "fiub" else 0
-    left = MARGIN + 68 + (0 if above else (_INPUT + 24) * _input(figure, rest, input))
+    left = MARGIN + 68 + (0 if above else (_sample.WIDE + 24) * _sample.beside(figure, rest, input))
     box = Box(left, TOP + above, WIDTH - 118 - left, BOTTOM - TOP - above)
     if above:
-        _signal(figure, rest, signal, Box(left, TOP, box.width, above - 14))
+        _sample.above(figure, rest, signal, Box(left, TOP, box.width, above - 14))
     area = style.axes(figure, box, xlabel="position")
     style.write(figure, left - 66, box.top + box.height / 2, "channel", style.LABEL, rotation=90, va="center")
     _heat(area, values, scale, box)
@@ -243,16 +203,7 @@ def _series(figure: Figure, values: np.ndarray, scale: tuple, *, channels, input
     _bar(figure, rest, scale, BOTTOM)
 
 
-def _signal(figure: Figure, area: Axes, signal: np.ndarray, box: Box) -> None:
-    """A one-dimensional input above its channels, over the same positions."""
-    ends = box.top + box.height * (1 - _unit(signal))
-    edges = np.linspace(box.left, box.left + box.width, len(signal) + 1)
-    area.stairs(ends, edges, baseline=None, color=style.COLOURS[0], linewidth=1.5, label="input")
-    style.write(figure, box.left - 12, box.top + box.height / 2, "input", style.TICK, style.SOFT, ha="right",
-                va="center")  # fmt: skip
-
-
-def _units(figure: Figure, values: np.ndarray, scale: tuple, *, channels, labels, class_names, **_) -> None:
+def _units(figure: Figure, values: np.ndarray, scale: Scale, *, channels, labels, class_names, **_) -> None:
     rest = style.canvas(figure)
     sorted_by_class = labels is not None and len(labels) == len(values)
     left = 168 if sorted_by_class else 84
@@ -287,4 +238,8 @@ def _classes(figure: Figure, area: Axes, rest: Axes, box: Box, labels: np.ndarra
         style.write(figure, box.left - 22, middle, text(name, 11), ha="right", va="center")
 
 
-_LAYOUTS = {"channel,row,column": (3, _maps), "channel,position": (2, _series), "sample,unit": (2, _units)}
+_LAYOUTS: dict[str, tuple[int, Callable[..., None]]] = {
+    "channel,row,column": (3, _maps),
+    "channel,position": (2, _series),
+    "sample,unit": (2, _units),
+}

@@ -105,7 +105,7 @@ def _regions(area: Axes, xs, ys, probability: np.ndarray, predicted: np.ndarray,
     extent = (xs[0] - half[0], xs[-1] + half[0], ys[0] - half[1], ys[-1] + half[1])
     # Pillow smooths it to the size of the axes in a tenth of matplotlib's time.
     pixels = Image.fromarray(np.uint8(255 * picture)).resize(
-        (_BOX.width, _BOX.height), Image.Resampling.BILINEAR
+        (int(_BOX.width), int(_BOX.height)), Image.Resampling.BILINEAR
     )
     image = area.imshow(
         np.asarray(pixels), extent=extent, origin="lower", aspect="auto", interpolation="nearest"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,9 +13,9 @@ from mlflow_dlviz.plots._style import TOP, WIDTH, Box
 from mlflow_dlviz.plots._text import number, text
 
 PANELS = 6
-_TRAIN = {"color": style.COLOURS[0], "linewidth": 2.5, "linestyle": "-"}
-_VALIDATION = {"color": style.COLOURS[1], "linewidth": 2.5, "linestyle": (0, (4, 1.5))}
-_BEST = {"color": style.SOFT, "linewidth": 1.5, "linestyle": (0, (1, 1.5))}
+_TRAIN: dict[str, Any] = {"color": style.COLOURS[0], "linewidth": 2.5, "linestyle": "-"}
+_VALIDATION: dict[str, Any] = {"color": style.COLOURS[1], "linewidth": 2.5, "linestyle": (0, (4, 1.5))}
+_BEST: dict[str, Any] = {"color": style.SOFT, "linewidth": 1.5, "linestyle": (0, (1, 1.5))}
 
 
 def draw(*, names, epochs, values, best_epoch=None, title="") -> Figure:
@@ -100,7 +102,9 @@ def _panel(
     )
     for name in group:
         line = _VALIDATION if name.startswith("val_") else _TRAIN
-        dots = {"marker": "o", "markersize": 7} if np.isfinite(series[name]).sum() == 1 else {}
+        dots: dict[str, Any] = (
+            {"marker": "o", "markersize": 7} if np.isfinite(series[name]).sum() == 1 else {}
+        )
         area.plot(epochs, series[name], label=name, **line, **dots)
     if best is not None:
         area.axvline(best, label="best epoch", zorder=0.5, **_BEST)
@@ -133,6 +137,6 @@ def _decades(area: Axes, low: float, high: float) -> None:
     powers = powers[style.spread(len(powers), 4)]
     style.ticks(
         area,
-        y=(10.0**powers, [number(10.0**p) if abs(p) < 4 else f"1e{p}".replace("-", "−") for p in powers]),
+        y=(10.0**powers, [number(10.0**power) for power in powers]),
         size=12,
     )

@@ -148,7 +148,7 @@ def _outline(box: Box, edges: np.ndarray, height: np.ndarray) -> np.ndarray:
 
 def _many(figure: Figure, counts: np.ndarray, edges: np.ndarray, class_names, subset, epoch) -> None:
     chosen = most_frequent(counts)
-    some = f" · {len(chosen)} of {len(counts)} classes" if len(chosen) < len(counts) else ""
+    some = f" · {len(chosen)} largest of {len(counts)}" if len(chosen) < len(counts) else ""
     style.header(figure, f"P(class), {text(subset, 12)}{some}", epoch)
     rest = style.canvas(figure)
     _legend(figure, rest, [(_CLASS, "samples of the class"), (_REST, "all others")], 250)
@@ -198,8 +198,8 @@ def _course(figure: Figure, counts: np.ndarray, class_names, subset, epochs: np.
         chosen = most_frequent(counts[-1])
         title, stacks = "P(true class)", [counts[:, k, 1] for k in chosen]
         titles = texts(class_names[chosen], 12)
-    some = f" · {len(stacks)} of {counts.shape[1]} classes" if len(stacks) < counts.shape[1] else ""
-    style.header(figure, f"{title} over the epochs, {text(subset, 12)}{some}")
+    some = f" · {len(stacks)} largest of {counts.shape[1]}" if len(stacks) < counts.shape[1] else ""
+    style.header(figure, f"{title} by epoch, {text(subset, 12)}{some}")
     top = next(value for value, _ in _SHARES[2:] if value >= min(1.0, max(shares(s).max() for s in stacks)))
     norm = PowerNorm(0.5, 0, top)
     boxes = _panels(len(stacks), left=76, right=WIDTH - 104, top=TOP - 30, bottom=BOTTOM + 8, head=28)

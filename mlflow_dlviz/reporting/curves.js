@@ -161,11 +161,14 @@
     return [make("div", { class: "note" }, `${panel.axis} ${step}`), ...rows, ...rest];
   }
 
+  // Beside the pointer, on the side where the window has room.
   function placeTip(panel, event) {
-    const left = panel.chart.offsetLeft + event.sx;
-    const right = left > panel.box.clientWidth / 2;
-    panel.tip.style.left = right ? "auto" : `${left + 14}px`;
-    panel.tip.style.right = right ? `${panel.box.clientWidth - left + 14}px` : "auto";
+    const frame = panel.box.getBoundingClientRect();
+    const pointer = frame.left + panel.chart.offsetLeft + event.sx;
+    const width = panel.tip.offsetWidth;
+    const right = pointer + 14;
+    const wanted = right + width < innerWidth ? right : pointer - 14 - width;
+    panel.tip.style.left = `${Math.max(4, wanted) - frame.left}px`;
     panel.tip.style.top = `${panel.chart.offsetTop + 24}px`;
   }
 

@@ -78,6 +78,8 @@ def public_uri(uri: str) -> str:
     if parts.scheme in ("http", "https"):
         port = f":{parts.port}" if parts.port else ""
         return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    if uri.startswith(("databricks", "uc")):
+        return uri.split(":")[0]
     if not parts.scheme or len(parts.scheme) == 1 or "/" in parts.path:
         return f"{parts.scheme or 'file'}: {parts.path.replace(chr(92), '/').rstrip('/').rsplit('/', 1)[-1]}"
     return parts.scheme

@@ -65,7 +65,9 @@ def log_run(
     status: str = "FINISHED",
 ) -> str:
     """metrics: {key: values by step, or (step, value) pairs}; pictures: {key: steps}."""
-    run_id = client.create_run(experiment_id, run_name=name, tags=tags, start_time=1_700_000_000_000).info.run_id
+    run_id = client.create_run(
+        experiment_id, run_name=name, tags=tags, start_time=1_700_000_000_000
+    ).info.run_id
     points = [
         Metric(key, float(value), 1_700_000_000_000 + 1000 * place, int(step))
         for key, values in (metrics or {}).items()
@@ -76,7 +78,9 @@ def log_run(
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in (params or {}).items()])
     for key, steps in (pictures or {}).items():
         for step in steps:
-            client.log_image(run_id, picture(f"{key} {step}"), key=key, step=step, timestamp=1_700_000_000_000)
+            client.log_image(
+                run_id, picture(f"{key} {step}"), key=key, step=step, timestamp=1_700_000_000_000
+            )
     if status != "RUNNING":
         client.set_terminated(run_id, status, end_time=1_700_000_125_000)
     return run_id
@@ -136,7 +140,10 @@ def page(browser):
     """A blank tab; ``page.complaints`` and ``page.requests`` hold its console errors and what it asked for."""
     tab = browser.new_page(viewport={"width": 1300, "height": 900})
     tab.complaints, tab.requests = [], []
-    tab.on("console", lambda said: tab.complaints.append(said.text) if said.type in ("error", "warning") else None)
+    tab.on(
+        "console",
+        lambda said: tab.complaints.append(said.text) if said.type in ("error", "warning") else None,
+    )
     tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
     tab.on("request", lambda request: tab.requests.append(request.url))
     yield tab

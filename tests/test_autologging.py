@@ -1,0 +1,341 @@
+"""One line, and every fit is recorded: in one run, whoever else is logging, and training untouched."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from sklearn.metrics import matthews_corrcoef
+
+import mlflow_dlviz
+
+OURS = {"best_epoch", "best_val_loss", "epoch_seconds", "learning_rate", "mcc", "val_mcc", "val_f1"}
+
+
+def fit(model, table, **more):
+    x, y, validation = table
+    return model.fit(x, y, **{"epochs": 2, "verbose": 0, "validation_data": validation, **more})
+
+
+def steps(store, run_id, key):
+    return [metric.step for metric in store.get_metric_history(run_id, key)]
+
+
+def test_a_fit_makes_and_ends_one_run(dlviz, store, runs, binary, table):
+    dlviz.autolog(log_models=False)
+    fit(binary(), table)
+    assert dlviz.flush(60)
+    [run] = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics.keys() >= OURS
+    assert run.data.params.keys() >= {"epochs", "batch_size", "optimizer_learning_rate", "optimizer_name"}
+    assert run.data.params["batch_size"] == "32"
+    assert run.data.tags["dlviz.status"] == "ok"
+    assert steps(store, run.info.run_id, "val_mcc") == [0, 1]
+    paths = {file.path for file in store.list_artifacts(run.info.run_id)}
+    assert paths >= {"dlviz", "images", "report.html", "summary.png", "model_summary.txt"}
+    assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"train", "eval"}
+    assert mlflow.active_run() is None
+
+
+def test_a_fit_joins_the_users_run(dlviz, runs, binary, table):
+    dlviz.autolog(log_models=False)
+    with mlflow.start_run() as mine:
+        fit(binary(), table)
+        assert mlflow.active_run().info.run_id == mine.info.run_id
+    dlviz.flush(60)
+    assert [run.info.run_id for run in runs()] == [mine.info.run_id]
+    assert runs()[0].data.metrics.keys() >= OURS
+
+
+def test_the_run_that_mlflow_run_made_is_used(dlviz, store, runs, binary, table, monkeypatch):
+    made = store.create_run(mlflow.get_experiment_by_name("test").experiment_id)
+    store.log_param(made.info.run_id, "epochs", "02")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    dlviz.autolog(log_models=False)
+    fit(binary(), table)
+    dlviz.flush(60)
+    [run] = runs()
+    assert run.info.run_id == made.info.run_id
+    assert run.data.params["epochs"] == "02"
+    assert run.data.params["shuffle"] == "True"
+    assert run.data.metrics.keys() >= OURS
+
+
+class Stop(keras.callbacks.Callback):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise self.error
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError("mine"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_a_fit_that_is_cut_short_keeps_what_was_captured(dlviz, store, runs, binary, table, error, status):
+    dlviz.autolog(log_models=False)
+    model = binary()
+    with pytest.raises(type(error)):
+        fit(model, table, epochs=5, callbacks=[Stop(error)])
+    dlviz.flush(60)
+    [run] = runs()
+    assert run.info.status == status
+    assert steps(store, run.info.run_id, "val_mcc") == [0]
+    assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1]
+    assert not {"compute_metrics", "test_step"} & vars(model).keys()
+
+
+STOCK = {
+    "mlflow": mlflow.autolog,
+    "keras": mlflow.keras.autolog,
+    "tensorflow": mlflow.tensorflow.autolog,
+}
+ORDERS = [order for n in (1, 2) for order in itertools.permutations(["dlviz", *STOCK], n + 1) if "dlviz" in order]
+
+
+@pytest.fixture()
+def stock(dlviz):
+    yield STOCK
+    for flavor in (mlflow.keras, mlflow.tensorflow):
+        flavor.autolog(disable=True)
+    mlflow.autolog(disable=True)
+
+
+@pytest.mark.parametrize("users_run", [False, True], ids=["managed", "users"])
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_one_run_beside_stock_autologging_in_any_order(
+    dlviz, stock, store, runs, binary, table, order, users_run, monkeypatch
+):
+    # TensorFlow 2.21 brings no tensorboard, and the tensorflow flavour's own fit raises without it.
+    pytest.importorskip("tensorboard") if "tensorflow" in order or "mlflow" in order else None
+    for name in order:
+        dlviz.autolog(log_models=False) if name == "dlviz" else stock[name](log_models=False, silent=True)
+    if users_run:
+        with mlflow.start_run():
+            fit(binary(), table, callbacks=[])
+    else:
+        fit(binary(), table, callbacks=[])
+    mlflow.flush_artifact_async_logging()
+    dlviz.flush(60)
+    [run] = runs()
+    assert run.data.metrics.keys() >= OURS
+    for key in OURS - {"best_epoch", "best_val_loss"}:
+        assert steps(store, run.info.run_id, key) == [0, 1], key
+
+
+@pytest.mark.parametrize("order", [("dlviz", "keras"), ("keras", "dlviz")], ids="-".join)
+@pytest.mark.parametrize("callbacks", [None, (), "single", "positional"])
+def test_one_run_where_stock_autologging_alone_fails(dlviz, stock, runs, binary, table, order, callbacks):
+    for name in order:
+        dlviz.autolog(log_models=False) if name == "dlviz" else stock[name](log_models=False, silent=True)
+    x, y, validation = table
+    if callbacks == "positional" and order[-1] == "keras":
+        pytest.skip("stock raises TypeError before anyone below it is called")
+    if callbacks == "positional":
+        binary().fit(x, y, 32, 2, 0, [], 0.0, validation)
+    else:
+        given = keras.callbacks.TerminateOnNaN() if callbacks == "single" else callbacks
+        fit(binary(), table, callbacks=given)
+    dlviz.flush(60)
+    [run] = runs()
+    assert run.data.metrics.keys() >= OURS
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("form", ["none", "list", "tuple", "single", "positional"])
+def test_every_way_of_giving_callbacks(dlviz, runs, binary, table, form):
+    dlviz.autolog(log_models=False, visuals=[])
+    mine = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
+    seen, x, y, validation = [], *table
+    given = {"none": None, "list": [mine], "tuple": (mine,), "single": mine, "positional": [mine]}[form]
+    model = binary()
+    for _ in range(2):
+        if form == "positional":
+            model.fit(x, y, 32, 1, 0, given, 0.0, validation)
+        else:
+            fit(model, table, epochs=1, callbacks=given)
+    dlviz.flush(60)
+    assert len(runs()) == 2
+    assert len(seen) == (0 if form == "none" else 2)
+    assert all("val_mcc" in logs for logs in seen)
+    if isinstance(given, list):
+        assert given == [mine]
+
+
+def test_disable_puts_keras_back(dlviz, store):
+    dlviz.autolog(disable=True)
+    before = keras.callbacks.CallbackList.__init__, keras.Model.fit, "fit" in vars(keras.Model)
+    dlviz.autolog()
+    assert keras.Model.fit is not before[1]
+    dlviz.autolog(disable=True)
+    assert (keras.callbacks.CallbackList.__init__, keras.Model.fit, "fit" in vars(keras.Model)) == before
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("on", "stock", "off", "stock off"),
+        ("on", "stock", "stock off", "off"),
+        ("stock", "on", "off", "stock off"),
+        ("stock", "on", "stock off", "off"),
+        ("on", "stock", "on", "off", "stock off"),
+    ],
+    ids="-".join,
+)
+def test_disable_puts_keras_back_beside_stock(dlviz, order):
+    actions = {
+        "on": dlviz.autolog,
+        "off": lambda: dlviz.autolog(disable=True),
+        "stock": lambda: mlflow.keras.autolog(silent=True),
+        "stock off": lambda: mlflow.keras.autolog(disable=True),
+    }
+    before = keras.callbacks.CallbackList.__init__, keras.Model.fit, "fit" in vars(keras.Model)
+    for action in order:
+        actions[action]()
+    assert (keras.callbacks.CallbackList.__init__, keras.Model.fit, "fit" in vars(keras.Model)) == before
+
+
+def test_turning_us_off_leaves_stock_autologging_on(dlviz, stock, runs, binary, table):
+    dlviz.autolog()
+    stock["keras"](log_models=False, silent=True)
+    dlviz.autolog(disable=True)
+    fit(binary(), table, callbacks=[])
+    [run] = runs()
+    assert "val_mcc" not in run.data.metrics
+    assert "val_loss" in run.data.metrics
+
+
+def test_paused_leaves_a_fit_alone(dlviz, runs, binary, table):
+    dlviz.autolog(log_models=False)
+    with dlviz.paused():
+        history = fit(binary(), table)
+    assert not runs()
+    assert "val_mcc" not in history.history
+
+
+def test_a_model_that_is_not_compiled_raises_what_keras_raises(dlviz, runs, table):
+    dlviz.autolog()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="compile"):
+        fit(model, table)
+    assert not runs()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("visuals", ["activation"], "did you mean 'activations'"),
+        ("visuals", "activations", "expected a list"),
+        ("visuals", [3], "neither a name nor a Visual"),
+        ("cadence", -1, "cadence=-1: expected a whole number"),
+        ("cadence", 0, "cadence=0"),
+        ("cadence", "often", "cadence='often'"),
+        ("probe", 0, "probe=0"),
+        ("probe", True, "probe=True"),
+        ("seed", -1, "seed=-1"),
+        ("metrics", ["f2"], "f2"),
+        ("metrics", {"mine": 3}, "mine"),
+        ("class_names", "cat", "class_names='cat'"),
+        ("class_names", ["cat"], "at least 2"),
+        ("monitor", 3, "monitor=3"),
+        ("weighted", "yes", "weighted='yes'"),
+        ("log_models", 1, "log_models=1"),
+        ("silent", None, "silent=None"),
+        ("disable", "no", "disable='no'"),
+    ],
+)
+def test_a_bad_option_raises_at_once_and_changes_nothing(dlviz, option, value, words):
+    before = keras.Model.fit
+    with pytest.raises((TypeError, ValueError), match=words):
+        dlviz.autolog(**{option: value})
+    assert keras.Model.fit is before
+
+
+def test_a_second_fit_in_the_same_run_goes_on_after_the_first(dlviz, store, binary, table):
+    dlviz.autolog(log_models=False)
+    model = binary()
+    with mlflow.start_run() as run:
+        fit(model, table)
+        fit(model, table, epochs=3, batch_size=16)
+    dlviz.flush(60)
+    run_id = run.info.run_id
+    assert steps(store, run_id, "val_mcc") == [0, 1, 2, 3, 4]
+    assert list(dlviz.load(run_id, "probabilities")["validation"]) == [0, 1, 2, 3, 4]
+    assert store.get_run(run_id).data.params["epochs"] == "2"
+    fits = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/dlviz/fits.json"))
+    assert [each["epochs"] for each in fits] == ["2", "3"]
+
+
+def test_early_stopping_can_watch_our_metrics(dlviz, store, runs, binary, table):
+    dlviz.autolog(log_models=False)
+    stopping = keras.callbacks.EarlyStopping("val_mcc", mode="max", patience=0, restore_best_weights=True)
+    model = binary()
+    history = fit(model, table, epochs=60, callbacks=[stopping])
+    dlviz.flush(60)
+    last = len(history.epoch) - 1
+    assert last < 59
+    [run] = runs()
+    assert run.data.metrics["stopped_epoch"] == last
+    assert run.data.metrics["restored_epoch"] == stopping.best_epoch
+    assert run.data.params["early_stopping_monitor"] == "val_mcc"
+    frames = dlviz.load(run.info.run_id, "boundary")["plane"]
+    assert {0, last} <= frames.keys()
+    # The last frame shows the last epoch, not the weights that were put back after it.
+    x, y = table[2]
+    restored = matthews_corrcoef(y, model.predict(x, verbose=0)[:, 0] > 0.5)
+    assert restored == pytest.approx(history.history["val_mcc"][stopping.best_epoch], abs=1e-6)
+
+
+def test_the_model_is_logged_with_fixed_requirements(dlviz, runs, binary, table):
+    dlviz.autolog()
+    model = binary()
+    fit(model, table, epochs=1)
+    [run] = runs()
+    [output] = run.outputs.model_outputs
+    requirements = mlflow.artifacts.load_text(f"models:/{output.model_id}/requirements.txt")
+    assert f"keras=={keras.__version__}" in requirements
+    loaded = mlflow.keras.load_model(f"models:/{output.model_id}")
+    np.testing.assert_array_equal(loaded.predict(table[0], verbose=0), model.predict(table[0], verbose=0))
+
+
+def test_best_values_are_of_the_monitored_metrics_best_epoch(dlviz, store, runs, binary, table):
+    dlviz.autolog(log_models=False, monitor="val_f1")
+    history = fit(binary(), table, epochs=6).history
+    dlviz.flush(60)
+    best = int(np.argmax(history["val_f1"]))
+    metrics = runs()[0].data.metrics
+    assert metrics["best_epoch"] == best
+    assert metrics["best_val_f1"] == pytest.approx(history["val_f1"][best])
+    assert metrics["best_loss"] == pytest.approx(history["loss"][best])
+
+
+def test_metrics_added_by_a_users_callback_are_logged(dlviz, store, runs, binary, table):
+    dlviz.autolog(log_models=False, visuals=[])
+    mine = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=epoch * 2.0))
+    fit(binary(), table, callbacks=[mine])
+    dlviz.flush(60)
+    [run] = runs()
+    assert [m.value for m in store.get_metric_history(run.info.run_id, "mine")] == [0.0, 2.0]
+
+
+def test_without_a_run_the_fit_goes_on_and_says_so(dlviz, binary, table, monkeypatch, caplog):
+    dlviz.autolog()
+    plain = binary()
+    with dlviz.paused():
+        fit(plain, table)
+    model = binary()
+    monkeypatch.setattr(mlflow, "start_run", lambda **_: (_ for _ in ()).throw(OSError("no server")))
+    fit(model, table)
+    assert "not recorded: no server" in caplog.text
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_public_names_are_there():
+    for name in mlflow_dlviz.__all__:
+        assert getattr(mlflow_dlviz, name) is not None
