@@ -80,13 +80,12 @@ class Passes:
     def __init__(self, model: Any, layers: Sequence[NamedLayer]) -> None:
         self._model = model
         self._layers = list(layers)
-        self._forward = tf.function(self._trace_layers, autograph=False)
-        self._predict = tf.function(self._call, autograph=False, reduce_retracing=True)
+        self._compiled: dict[str, Any] = {}
 
     def activations(self, x: Any) -> dict[str, Activation]:
         """What the chosen layers return on ``x``, or on its first samples where all would be too much."""
         x = map_arrays(lambda values: values[: self._samples(x)], x)
-        outputs = self._forward(map_arrays(tf.convert_to_tensor, x))
+        outputs = self._run("layers", self._trace_layers, x)
         return {
             item.path: Activation(
                 item.index,
@@ -103,10 +102,19 @@ class Passes:
         """Predictions (N, units) in inference mode, float32."""
         total = len(first_array(x))
         parts = [
-            self._predict(map_arrays(lambda values, at=at: tf.convert_to_tensor(values[at : at + batch]), x))
+            self._run("predict", self._call, map_arrays(lambda values, at=at: values[at : at + batch], x)).numpy()
             for at in range(0, total, batch)
         ]
-        return np.concatenate([part.numpy() for part in parts])
+        return np.concatenate(parts)
+
+    def _run(self, name: str, function: Callable[..., Any], x: Any) -> Any:
+        x = map_arrays(tf.convert_to_tensor, x)
+        if name not in self._compiled:
+            # Concrete, for any number of samples: called through tf.function, TensorFlow would count each new
+            # model's trace as retracing of one function and warn of it.
+            spec = map_arrays(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), x)
+            self._compiled[name] = tf.function(function, autograph=False).get_concrete_function(spec)
+        return self._compiled[name](x)
 
     def _samples(self, x: Any) -> int:
         total = len(first_array(x))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_dlviz.reporting.bundle import Bundle
-from mlflow_dlviz.reporting.fetch import fetch
+from mlflow_dlviz.reporting.fetch import fetch as fetch_bundle
 from mlflow_dlviz.reporting.page import generated_now, render
 from mlflow_dlviz.reporting.progress import shown_progress
 from mlflow_dlviz.reporting.summary import summary_png
@@ -88,7 +88,7 @@ def report(
     wanted = _texts("experiments", experiments), _texts("run_ids", run_ids)
     _check_options(filter, limit, goal)
     with shown_progress() if progress else nullcontext() as shown:
-        bundle = fetch(
+        bundle = fetch_bundle(
             wanted[0],
             run_ids=wanted[1],
             filter=filter,
@@ -107,7 +107,7 @@ def report(
 
 def run_page(tracking_uri: str | None, run_id: str) -> dict[str, bytes]:
     """``{"report.html": …, "summary.png": …}`` of one run, quietly; no summary for a run without curves."""
-    bundle = fetch(run_ids=[run_id], tracking_uri=tracking_uri, max_frames=_RUN_PAGE_FRAMES)
+    bundle = fetch_bundle(run_ids=[run_id], tracking_uri=tracking_uri, max_frames=_RUN_PAGE_FRAMES)
     if not bundle.runs:
         raise NothingMatched(_nothing_words(bundle))
     files = {"report.html": _render(bundle, None).encode("utf-8", "replace")}

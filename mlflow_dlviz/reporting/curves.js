@@ -269,7 +269,8 @@
     });
   }
 
-  Bokeh.set_log_level("warn");
+  // Bokeh warns of a panel whose runs are all hidden.
+  Bokeh.set_log_level("error");
   panels.forEach(addPanel);
   const folded = panels.filter((panel) => !panel.main).length;
   byId("more").hidden = folded === 0;

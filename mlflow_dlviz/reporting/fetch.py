@@ -119,7 +119,9 @@ def _frames(
     drawn = _fetch_frames(client, wanted, progress)
     failed = [place for place, frame in drawn.items() if frame.webp is None]
     if failed:
-        problems.append(f"{len(failed)} pictures could not be read; their tiles say why.")
+        problems.append(
+            f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read; the tiles say why."
+        )
     kept = _fit_budget(drawn)
     total = sum(map(len, steps.values()))
     if len(kept) < total:

@@ -106,7 +106,8 @@ def mlflow_server(tmp_path_factory) -> Iterator[str]:
         _wait_for(f"http://127.0.0.1:{port}", server, folder / "log")
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        # Asked politely, it waits for the browser's connections; nothing in its store is needed any more.
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait(timeout=20)
 
 

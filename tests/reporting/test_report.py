@@ -89,7 +89,7 @@ def test_a_damaged_picture_is_told_and_the_report_is_made(experiment, make_run, 
     made = reporting.report(experiment[1], tracking_uri=store_uri, progress=False)
     assert [frame.webp is None for frame in made.bundle.runs[0].frames] == [False, True]
     assert "not a readable image" in made.bundle.runs[0].frames[1].reason
-    assert made.problems == ("1 pictures could not be read; their tiles say why.",)
+    assert made.problems == ("1 picture could not be read; the tiles say why.",)
     assert "Not everything could be read" in made.html
 
 
