@@ -45,24 +45,24 @@ def show() -> None:
     click.echo("drawing the remaining pictures…")
     mlflow_dlviz.flush()
     run = mlflow.last_active_run()
-    uri = mlflow.get_tracking_uri()
+    for line in directions(mlflow.get_tracking_uri(), run.info.experiment_id, run.info.run_id):
+        click.echo(line)
+
+
+def directions(uri: str, experiment_id: str, run_id: str) -> list[str]:
+    """The command that opens the UI, unless ``uri`` is a server's, and the links to the run and its report."""
     served = uri.startswith(("http://", "https://"))
     root = uri.rstrip("/") if served else "http://127.0.0.1:5000"
-    if not served:
-        click.echo(f"look at it: {ui_command(uri)}")
-    for page in ("", "/artifacts/report.html"):
-        click.echo(link(root, run.info.experiment_id, run.info.run_id, page))
+    run = f"{root}/#/experiments/{experiment_id}/runs/{run_id}"
+    # Without the workflow type the UI opens in its GenAI mode, which lists no runs.
+    links = [f"{run}{page}?workflowType=machine_learning" for page in ("", "/artifacts/report.html")]
+    return links if served else [f"now start: {ui_command(uri)}", "then open:", *links]
 
 
 def ui_command(uri: str) -> str:
     """The `mlflow ui` that shows the store at ``uri`` when called from the current folder."""
     default = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-
-
-def link(root: str, experiment_id: str, run_id: str, page: str = "") -> str:
-    """A run's page; without the workflow type the UI opens in its GenAI mode, which lists no runs."""
-    return f"{root}/#/experiments/{experiment_id}/runs/{run_id}{page}?workflowType=machine_learning"
 
 
 @contextmanager

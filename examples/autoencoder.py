@@ -2,7 +2,6 @@
 
 import _show
 import click
-import numpy as np
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -12,27 +11,24 @@ from mlflow_dlviz import Visual
 
 # ---- the visual: two functions and a value ------------------------------------------------------------------
 
-ROWS = ("input", "code", "output")
-
 
 def capture(moment, frozen):
-    """Ten digits of the probe, what the code layer makes of them, and what comes out: leaf -> arrays."""
-    some = np.linspace(0, len(moment.probe) - 1, 10).astype(int)
-    x = moment.probe.x[some]
-    code = moment.values["activations"]["code"].values[some]
-    return {"digits": {"input": x, "code": code, "output": moment.values["predict"](x), "epoch": moment.epoch}}
+    """Six digits of the probe, their codes, and what comes out: a leaf, and its arrays by name."""
+    x = moment.probe.x[:6]
+    code = moment.values["activations"]["code"].values[:6]
+    return {"digits": {"digit": x, "code": code, "output": moment.values["predict"](x), "epoch": moment.epoch}}
 
 
 def draw(epoch, **rows):
-    """A column per digit. input, output: (N, 64); code: (N, units). The names are those that were captured."""
+    """A column per digit. digit, output: (N, 64) in [0, 1]; code: (N, units) in [-1, 1]."""
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     figure.suptitle(f"Through {rows['code'].shape[1]} numbers and back, epoch {epoch}", fontsize=18)
-    for row, axes in zip(ROWS, figure.subplots(3, 10), strict=True):
-        axes[0].set_ylabel(row, fontsize=14)
-        for ax, values in zip(axes, rows[row], strict=True):
-            side = 8 if row != "code" else 1
-            ax.imshow(values.reshape(-1, side), cmap="viridis", vmin=0, vmax=1 if row != "code" else None)
-            ax.set(xticks=[], yticks=[])
+    for name, areas in zip(("digit", "code", "output"), figure.subplots(3, len(rows["digit"])), strict=True):
+        looks = {"cmap": "RdBu", "vmin": -1} if name == "code" else {"cmap": "gray_r", "vmin": 0}
+        areas[0].set_ylabel(name, fontsize=15)
+        for area, values in zip(areas, rows[name], strict=True):
+            area.imshow(values.reshape(-1, 1 if name == "code" else 8), vmax=1, **looks)
+            area.set(xticks=[], yticks=[])
     return figure
 
 
@@ -72,7 +68,7 @@ def main(epochs: int, learning_rate: float, code_size: int, seed: int) -> None:
         [
             keras.Input((64,)),
             keras.layers.Dense(48, activation="relu"),
-            keras.layers.Dense(code_size, activation="relu", name="code"),
+            keras.layers.Dense(code_size, activation="tanh", name="code"),
             keras.layers.Dense(48, activation="relu"),
             keras.layers.Dense(64, activation="sigmoid"),
         ]

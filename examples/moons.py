@@ -45,7 +45,7 @@ def main(epochs: int, learning_rate: float, noise: float, seed: int) -> None:
     _show.use_experiment("moons")
     mlflow_dlviz.autolog(
         visuals=["activations", "probabilities", catalogue.boundary(grid=96, feature_names=["x", "y"])],
-        cadence=LogSpaced(20),
+        cadence=LogSpaced(24),
         probe=256,
         class_names=["upper", "lower"],
     )

@@ -143,7 +143,8 @@ class Recorder:
         rate = facts.learning_rate(self._model)
         if rate is not None:
             logs.setdefault("learning_rate", rate)
-        for subset, scores in self._scores.items():
+        for subset in sorted(self._scores):
+            scores = self._scores[subset]
             prefix = "val_" if subset == "validation" else ""
             if scores["skipped"]:
                 why = "their prediction is NaN or infinite, or their label is no class of the model"

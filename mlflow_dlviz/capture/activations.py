@@ -12,6 +12,13 @@ from mlflow_dlviz.visual import Arrays
 
 PERCENTILE = 99.5
 
+HEADROOM = 4.0
+"""The scale is fixed while activations still grow, often several times; the picture's root scale keeps what
+is small at first visible."""
+
+# What these return is known without looking.
+_BOUNDS = {"softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
 # A mosaic of half a megapixel is more than a picture shows: larger maps are averaged down to it.
 _MAP_VALUES = 2**18
 
@@ -20,7 +27,8 @@ def freeze(moment: Moment, *, channels: int = 64) -> Arrays:
     """Which channels, in which order, and each layer's colour limit, from the first frame.
 
     Of each layer: ``<leaf>:channels`` (C,) int, evenly spread where there are more than ``channels``;
-    ``<leaf>:limit`` (), the 99.5th percentile of the magnitude; ``<leaf>:low`` (), 0 where nothing is negative.
+    ``<leaf>:limit`` (), four times the 99.5th percentile of the magnitude, or 1 for softmax, sigmoid and tanh;
+    ``<leaf>:low`` (), 0 where nothing is negative.
     """
     frozen: dict[str, np.ndarray] = {}
     for activation in _found(moment).values():
@@ -28,7 +36,8 @@ def freeze(moment: Moment, *, channels: int = 64) -> Arrays:
         leaf = _leaf(activation)
         chosen = _spread(values.shape[-1], channels)
         frozen[f"{leaf}:channels"] = chosen
-        frozen[f"{leaf}:limit"], frozen[f"{leaf}:low"] = _limits(values[..., chosen])
+        low, limit = _BOUNDS.get(activation.function) or _limits(values[..., chosen])
+        frozen[f"{leaf}:limit"], frozen[f"{leaf}:low"] = np.asarray(limit), np.asarray(low)
     return frozen
 
 
@@ -101,12 +110,12 @@ def _spread(total: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, total - 1, most).round().astype(int))
 
 
-def _limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _limits(values: np.ndarray) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    limit = float(np.percentile(np.abs(finite), PERCENTILE)) if finite.size else 0.0
+    limit = HEADROOM * float(np.percentile(np.abs(finite), PERCENTILE)) if finite.size else 0.0
     # A layer that is silent at first gets a scale of one, so that what it says later can be seen.
     limit = limit or 1.0
-    return np.asarray(limit), np.asarray(0.0 if not finite.size or finite.min() >= 0 else -limit)
+    return (0.0 if not finite.size or finite.min() >= 0 else -limit), limit
 
 
 def _shrunk(maps: np.ndarray) -> np.ndarray:

@@ -37,12 +37,14 @@ _BYTES = 64 * 2**20
 @dataclass(frozen=True)
 class Activation:
     """What one layer returned. index: its place in the model; path: its name, with those of the models that
-    hold it; kind: its class; values: (N, ...) float32; channels_first: which axis of a map is the channel.
+    hold it; kind: its class; function: the name of its activation function, "" without one; values: (N, ...)
+    float32; channels_first: which axis of a map is the channel.
     """
 
     index: int
     path: str
     kind: str
+    function: str
     values: np.ndarray
     channels_first: bool
 
@@ -91,6 +93,7 @@ class Passes:
                 item.index,
                 item.path,
                 type(item.layer).__name__,
+                getattr(getattr(item.layer, "activation", None), "__name__", ""),
                 outputs[item.path].numpy(),
                 getattr(item.layer, "data_format", "") == "channels_first",
             )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize, to_rgb
+from matplotlib.colors import Colormap, FuncNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -66,6 +66,7 @@ def _facts(values: np.ndarray, axes: str, chosen: int, total, dead, clipped) -> 
     total = max(int(total), chosen)
     count = f"{chosen} of {total} {noun}s" if chosen < total else f"{total} {noun}{'s' if total > 1 else ''}"
     facts = [count, f"{percent(float(dead))} dead", f"{percent(float(clipped))} clipped"]
+    facts.append("√ colour scale")
     if strange := 1 - np.isfinite(values).mean():
         facts.append(f"{percent(strange)} not finite (grey)")
     return "  ·  ".join(facts)
@@ -80,8 +81,16 @@ class Scale(NamedTuple):
 
     @property
     def norm(self) -> Normalize:
-        """Linear between the limits."""
-        return Normalize(self.low, self.limit)
+        """The signed root between the limits: what grows fourfold while training is still told apart."""
+        return FuncNorm((_signed_root, _signed_square), self.low, self.limit)
+
+
+def _signed_root(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _signed_square(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.square(values)
 
 
 def colours(low: float, limit: float) -> Scale:
@@ -165,7 +174,8 @@ def _bar(figure: Figure, area: Axes, scale: Scale, bottom: int = _LAST) -> None:
     low, limit = scale.low, scale.limit
     # The ends hold what lies beyond them, too.
     ends = ("≤" if low < 0 else "") + number(low, 2), "≥" + number(limit, 2)
-    marks = [(low, ends[0]), ((low + limit) / 2, number((low + limit) / 2, 2)), (limit, ends[1])]
+    middle = 0.0 if low < 0 else limit / 4
+    marks = [(low, ends[0]), (middle, number(middle, 2)), (limit, ends[1])]
     box = Box(WIDTH - 102, TOP + 34, _BAR, bottom - TOP - 42)
     style.colourbar(figure, area, box, scale.cmap, scale.norm, marks, "activation")
 

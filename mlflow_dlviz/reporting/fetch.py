@@ -160,23 +160,13 @@ def _fetch_frames(
     fetched = images.fetch_images(
         client,
         [(run_id, ref.path or ref.thumbnail_path) for (run_id, _, _), ref in wanted.items()],
+        convert=shrink,
         progress=lambda done, total: progress("pictures", done, total),
     )
     return {
-        place: _frame(place, fetched[place[0], ref.path or ref.thumbnail_path])
-        for place, ref in wanted.items()
+        (run_id, key, step): Frame(key, step, *fetched[run_id, ref.path or ref.thumbnail_path])
+        for (run_id, key, step), ref in wanted.items()
     }
-
-
-def _frame(place: tuple[str, str, int], fetched: images.Fetched) -> Frame:
-    _, key, step = place
-    if fetched.data is None:
-        return Frame(key, step, None, fetched.reason)
-    try:
-        return Frame(key, step, shrink(fetched.data))
-    # Pillow raises OSError, SyntaxError, ValueError, struct.error, … on damaged files.
-    except Exception as error:
-        return Frame(key, step, None, f"not a readable image ({type(error).__name__})")
 
 
 def _fit_budget(drawn: Mapping[tuple[str, str, int], Frame]) -> list[tuple[str, str, int]]:

@@ -114,15 +114,19 @@ def fetch_images(
     client: MlflowClient,
     wanted: Sequence[tuple[str, str]],
     *,
+    convert: Callable[[bytes], bytes] | None = None,
     jobs: int = 4,
     progress: Progress | None = None,
 ) -> dict[tuple[str, str], Fetched]:
-    """``{(run_id, path): Fetched}`` for each wanted pair, in that order."""
+    """``{(run_id, path): Fetched}`` for each wanted pair, in that order.
+
+    convert: run on each image in the thread that read it, so that the originals are never all in memory.
+    """
     wanted = list(dict.fromkeys(wanted))
     found: dict[tuple[str, str], Fetched] = {}
     repository = lru_cache(maxsize=None)(partial(_repository, client))
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="dlviz-read") as pool:
-        pending = {pool.submit(_download, repository, *place): place for place in wanted}
+        pending = {pool.submit(_read, repository, convert, *place): place for place in wanted}
         for done, future in enumerate(as_completed(pending), start=1):
             found[pending[future]] = future.result()
             if progress is not None:
@@ -133,6 +137,22 @@ def fetch_images(
 def _repository(client: MlflowClient, run_id: str) -> ArtifactRepository:
     uri = client.get_run(run_id).info.artifact_uri
     return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+
+
+def _read(
+    repository: Callable[[str], ArtifactRepository],
+    convert: Callable[[bytes], bytes] | None,
+    run_id: str,
+    path: str,
+) -> Fetched:
+    found = _download(repository, run_id, path)
+    if convert is None or found.data is None:
+        return found
+    try:
+        return Fetched(convert(found.data))
+    # Pillow raises OSError, SyntaxError, ValueError, struct.error, … on damaged files.
+    except Exception as error:
+        return Fetched(None, f"not a readable image ({type(error).__name__})")
 
 
 def _download(repository: Callable[[str], ArtifactRepository], run_id: str, path: str) -> Fetched:

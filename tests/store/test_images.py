@@ -113,3 +113,18 @@ def test_many_come_back_in_the_order_asked_for(client, run_id):
     assert list(found) == wanted
     assert all(each.data for each in found.values())
     assert seen[-1] == (4, 4)
+
+
+def test_images_are_converted_as_they_are_read(client, run_id):
+    client.log_image(run_id, Image.new("RGB", (30, 20)), key=KEY, step=0)
+    [ref] = images.list_images(client, run_id)
+    place = (run_id, ref.path)
+    assert images.fetch_images(client, [place], convert=lambda png: png[:4])[place].data == b"\x89PNG"
+
+    def fail(png):
+        raise SyntaxError("broken")
+
+    assert (
+        images.fetch_images(client, [place], convert=fail)[place].reason
+        == "not a readable image (SyntaxError)"
+    )

@@ -1,0 +1,209 @@
+"""Training comes first: with and without us, the same weights, history, objects and saved model."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+KERAS_KEYS = ["loss", "val_loss"]
+
+
+class Noisy(keras.layers.Layer):
+    """Draws and counts in every call, in inference too: whoever only looks must leave no trace in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.noise = keras.random.SeedGenerator(3)
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x + 0.01 * keras.random.normal(keras.ops.shape(x), seed=self.noise)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.noisy = Noisy()
+        self.hidden = keras.layers.Dense(8, "relu")
+        self.head = keras.layers.Dense(1, "sigmoid")
+
+    def call(self, x):
+        return self.head(self.hidden(self.noisy(x)))
+
+
+def dense():
+    layers = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.3), keras.layers.BatchNormalization()]
+    return keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1, "sigmoid")])
+
+
+def noisy():
+    return keras.Sequential([keras.Input((4,)), Noisy(), keras.layers.Dense(1, "sigmoid")])
+
+
+def unbuilt():
+    return keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(1, "sigmoid")])
+
+
+MODELS = {"dense": dense, "noisy": noisy, "subclassed": Subclassed, "unbuilt": unbuilt}
+
+
+def trained(build, table, **options):
+    keras.utils.set_random_seed(7)
+    model = build()
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", **options)
+    x, y, validation = table
+    history = model.fit(x, y, epochs=3, verbose=0, validation_data=validation)
+    return model, history.history, random.random(), np.random.random()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
+def test_weights_and_history_are_bit_identical(dlviz, table, name, options):
+    plain, history, *drawn = trained(MODELS[name], table, **options)
+    dlviz.autolog(log_models=False, cadence=1)
+    watched, seen, *drawn_too = trained(MODELS[name], table, **options)
+    for one, other in zip(plain.variables, watched.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    for one, other in zip(plain.optimizer.variables, watched.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    assert {key: seen[key] for key in history} == history
+    assert len(seen["val_mcc"]) == 3
+    assert drawn == drawn_too
+
+
+def test_a_convolutional_network_is_bit_identical(dlviz, images, convnet):
+    x, y, validation = images
+    weights = []
+    for watched in (False, True):
+        if watched:
+            dlviz.autolog(log_models=False, cadence=1)
+        model = convnet()
+        model.fit(x, y, epochs=3, batch_size=16, verbose=0, validation_data=validation)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_model_carries_no_trace_afterwards(dlviz, table, binary):
+    dlviz.autolog(log_models=False)
+    model = binary()
+    before = set(vars(model))
+    names = [metric.name for metric in model.metrics]
+    model.fit(*table[:2], epochs=1, verbose=0, validation_data=table[2])
+    assert [metric.name for metric in model.metrics] == names
+    assert set(vars(model)) - before <= {"history"}
+    assert set(model.evaluate(*table[2], verbose=0, return_dict=True)) == {"loss"}
+    assert set(model.fit(*table[:2], epochs=1, verbose=0).history) >= {"loss"}
+
+
+def test_compiled_functions_of_before_are_put_back(dlviz, table, binary):
+    model = binary()
+    with dlviz.paused():
+        model.fit(*table[:2], epochs=1, verbose=0, validation_data=table[2])
+    compiled = model.train_function, model.test_function
+    dlviz.autolog(log_models=False)
+    model.fit(*table[:2], epochs=1, verbose=0, validation_data=table[2])
+    assert (model.train_function, model.test_function) == compiled
+
+
+def test_what_was_passed_in_is_not_modified(dlviz, table, binary):
+    dlviz.autolog(log_models=False)
+    x, y, (val_x, val_y) = table
+    copies = [value.copy() for value in (x, y, val_x, val_y)]
+    callbacks = [keras.callbacks.TerminateOnNaN()]
+    validation, weights = (val_x, val_y), {0: 1.0, 1: 2.0}
+    binary().fit(
+        x, y, epochs=2, verbose=0, callbacks=callbacks, validation_data=validation, class_weight=weights
+    )
+    assert len(callbacks) == 1
+    assert validation == (val_x, val_y)
+    assert weights == {0: 1.0, 1: 2.0}
+    for value, copy in zip((x, y, val_x, val_y), copies, strict=True):
+        np.testing.assert_array_equal(value, copy)
+
+
+def test_a_stateful_data_pipeline_gives_what_it_would_have_given(dlviz, table, binary):
+    x, y, _ = table
+
+    def history():
+        rng = np.random.default_rng(5)
+
+        def batches():
+            while True:
+                rows = rng.integers(0, len(x), 16)
+                yield x[rows], y[rows, None]
+
+        spec = (tf.TensorSpec((16, 4)), tf.TensorSpec((16, 1), tf.int32))
+        data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        keras.utils.set_random_seed(0)
+        return binary().fit(
+            data, steps_per_epoch=4, epochs=2, verbose=0, validation_data=data, validation_steps=2
+        ).history
+
+    plain = history()
+    dlviz.autolog(log_models=False)
+    watched = history()
+    assert {key: watched[key] for key in plain} == plain
+    assert len(watched["val_mcc"]) == 2
+
+
+def test_a_checkpoint_loads_where_we_are_not_installed(dlviz, table, binary, tmp_path):
+    dlviz.autolog(log_models=False)
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    model = binary()
+    model.fit(*table[:2], epochs=1, verbose=0, callbacks=[checkpoint])
+    np.save(tmp_path / "x.npy", table[0])
+    script = (
+        "import sys; sys.modules['mlflow_dlviz'] = None\n"
+        "import keras, numpy as np\n"
+        "model = keras.models.load_model('model.keras')\n"
+        "np.save('y.npy', model.predict(np.load('x.npy'), verbose=0))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), model.predict(table[0], verbose=0))
+
+
+def test_users_matplotlib_settings_and_figures_are_left_alone(dlviz, table, binary):
+    import matplotlib.pyplot as plt
+
+    settings = dict(plt.rcParams)
+    dlviz.autolog(log_models=False)
+    binary().fit(*table[:2], epochs=2, verbose=0, validation_data=table[2])
+    dlviz.flush(60)
+    assert not plt.get_fignums()
+    assert dict(plt.rcParams) == settings
+
+
+@pytest.mark.parametrize("broken", ["capture", "freeze", "draw", "evolve"])
+def test_a_failing_visual_fails_alone_and_once(dlviz, runs, table, binary, caplog, broken):
+    import json
+
+    import mlflow
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("my mistake")
+
+    good = dlviz.catalogue.boundary()
+    parts = {"capture": good.capture, "freeze": good.freeze, "draw": good.draw, "evolve": None, broken: fail}
+    mine = dlviz.Visual(name="mine", needs=("predict",), **parts)
+    plain = trained(dense, table)[0]
+    dlviz.autolog(log_models=False, visuals=["probabilities", mine])
+    model = trained(dense, table)[0]
+    dlviz.flush(60)
+    for one, other in zip(plain.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    [run] = runs()
+    assert run.data.tags["dlviz.status"] == "partial"
+    ledger = json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/dlviz/ledger.json"))
+    failures = [entry for entry in ledger["entries"] if entry["kind"] == "failed"]
+    assert all("mine" in entry["what"] and "my mistake" in entry["traceback"] for entry in failures)
+    assert failures
+    assert caplog.text.count("my mistake") == 1
+    assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1, 2]
