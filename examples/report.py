@@ -22,6 +22,8 @@ def main(experiments: str, output: str) -> None:
     """
     names = [name.strip() for name in experiments.split(",") if name.strip()]
     arguments = ["report", *([] if names == ["all"] else names), "--output", output]
+    if reports := report_runs():
+        arguments += ["--filter", f"attributes.run_id NOT IN ({', '.join(map(repr, reports))})"]
     status = 0
     try:
         cli.main(arguments, standalone_mode=False)
@@ -30,6 +32,14 @@ def main(experiments: str, output: str) -> None:
     if status in (0, PARTIAL) and (run_id := os.environ.get("MLFLOW_RUN_ID")):
         mlflow.MlflowClient().log_artifact(run_id, output)
     sys.exit(status)
+
+
+def report_runs() -> list[str]:
+    """The runs that `mlflow run -e report` made: there is nothing to compare in them."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, "tags.`mlflow.project.entryPoint` = 'report'")
+    return [run.info.run_id for run in found]
 
 
 if __name__ == "__main__":

@@ -84,14 +84,14 @@ class Session:
 
     def _log_facts(self, call: FitCall | None) -> None:
         assert self.log is not None
-        log, params = self.log, {}
+        log, settings = self.log, facts.optimizer_settings(self.model)
         if call is not None:
-            params.update(facts.fit_params(call))
-        params.update(facts.optimizer_params(self.model))
+            settings = {**facts.fit_settings(call), **settings}
         stopping = facts.early_stopping(self._callbacks)
         if stopping is not None:
-            params.update(facts.stopping_params(stopping))
-        log.params(params)
+            settings.update(facts.stopping_settings(stopping))
+        everything = {name: facts.as_text(value) for name, value in settings.items()}
+        log.params(facts.notable(settings, self.model), everything)
         log.send("the model summary", Batch(files={"model_summary.txt": facts.model_summary(self.model).encode()}))
         for context, data in (("train", call.train), ("eval", call.validation)) if call is not None else ():
             if data is not None:

@@ -118,8 +118,13 @@ def options(factory: Callable[..., Visual]) -> dict[str, Any]:
 
 
 def describe(factory: Callable[..., Visual]) -> str:
-    """One line on a visual, for a list of them."""
-    return factory().summary if isinstance(factory, partial) else _summary(factory)
+    """One line on a visual, for a list of them; of one that can't be loaded, why."""
+    if not isinstance(factory, partial):
+        return _summary(factory)
+    try:
+        return factory().summary
+    except Exception as error:
+        return f"can't be loaded: {type(error).__name__}: {error}"
 
 
 def _one(item: Any, factories: dict[str, Callable[..., Visual]]) -> Visual:
@@ -150,6 +155,8 @@ def _load(point: Any) -> Visual:
     visual = found if isinstance(found, Visual) else found()
     if not isinstance(visual, Visual):
         raise TypeError(f"entry point {point.name!r} of {GROUP} gives {visual!r}, expected a Visual")
+    if visual.name != point.name:
+        raise ValueError(f"entry point {point.name!r} of {GROUP} gives a visual named {visual.name!r}")
     return visual
 
 

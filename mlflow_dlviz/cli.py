@@ -30,10 +30,12 @@ def main() -> None:
 
 @main.command(epilog=_EXITS)
 @click.argument("experiments", nargs=-1, metavar="[EXPERIMENT]...")
-@click.option("-o", "--output", default="report.html", show_default=True, type=click.Path(dir_okay=False))
+@click.option(
+    "-o", "--output", default="report.html", show_default=True, type=click.Path(dir_okay=False), help="The file."
+)
 @click.option("--run-id", "run_ids", multiple=True, metavar="ID", help="Also this run. Repeatable.")
-@click.option("--filter", "filter_", default="", metavar="TEXT", help="MLflow's: \"metrics.val_loss < 0.3\".")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="Runs at most, newest first.")
+@click.option("--filter", "filter_", default="", metavar="TEXT", help='MLflow\'s: "metrics.val_loss < 0.3".')
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="Runs, newest first.")
 @click.option("--goal", metavar="METRIC", help="Rank runs by this metric.")
 @click.option("--tracking-uri", metavar="URI", help="Default: MLflow's own setting.")
 @click.option("--open", "open_", is_flag=True, help="Show the report in a browser.")
@@ -49,7 +51,7 @@ def report(
     open_: bool,
     quiet: bool,
 ) -> None:
-    """Compare the runs of one or more EXPERIMENTs (names or ids; all, if none is given) in one HTML file.
+    r"""Compare the runs of one or more EXPERIMENTs (names or ids; all, if none is given) in one HTML file.
 
     \b
     mlflow-dlviz report digits moons -o report.html
@@ -82,7 +84,7 @@ def report(
 
 @main.command()
 def visuals() -> None:
-    """List the visuals, one line each, and their options.
+    r"""List the visuals, one line each, and their options.
 
     \b
     Choose them in a script, by name or with options:

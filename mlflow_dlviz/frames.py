@@ -75,7 +75,7 @@ class Frames:
         for leaf, arrays in leaves.items():
             files[names.numbers_path(visual.name, leaf, moment.epoch)] = arrays
             metrics += [
-                Metric(names.clean_metric(f"{names.image_key(visual.name, leaf)}.{name}"), value, now, moment.epoch)
+                Metric(names.metric_key(visual.name, leaf, name), value, now, moment.epoch)
                 for name in visual.metrics
                 if name in arrays and np.isfinite(value := float(arrays[name]))
             ]
@@ -93,9 +93,7 @@ class Frames:
             self._store(visual, moment.epoch, {names.frozen_path(visual.name): self._frozen[visual.name]}, [])
         return self._frozen[visual.name]
 
-    def _store(
-        self, visual: Visual, epoch: int, arrays: Mapping[str, Arrays], metrics: Sequence[Metric]
-    ) -> None:
+    def _store(self, visual: Visual, epoch: int, arrays: Mapping[str, Arrays], metrics: Sequence[Metric]) -> None:
         def batch() -> Batch:
             # Compressing takes longer than capturing did, so it is left to the writer.
             return Batch(metrics=metrics, files={path: pack(values) for path, values in arrays.items()})

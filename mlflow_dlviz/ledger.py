@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def status(self) -> str:
-        """ "ok", "partial" if something failed or was dropped, "failed" if nothing at all was written."""
+        """One of "ok", "partial" (something failed or was dropped) and "failed" (nothing was written)."""
         broken = self.counts["dropped"] + sum(entry.kind == "failed" for entry in self.entries)
         if not broken:
             return "ok"

@@ -67,7 +67,7 @@ def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]
         return tuple(visuals)
     if isinstance(cadence, int):
         cadence = Every(_whole("cadence", cadence, 1, "epochs"))
-    if not callable(getattr(cadence, "due", None)):
+    if isinstance(cadence, type) or not callable(getattr(cadence, "due", None)):
         raise TypeError(
             f"cadence={cadence!r}: expected a whole number of epochs, or Every(n), LogSpaced(n) or AtEnd()"
         )

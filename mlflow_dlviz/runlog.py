@@ -104,16 +104,13 @@ class OpenLog:
         self._history.next_epoch = max(self._history.next_epoch, step + 1)
         self._keep_best(step, logs)
 
-    def params(self, params: Mapping[str, str]) -> None:
-        """Log parameters; those of a later ``fit`` in the same run go into a file, as MLflow's can't change."""
+    def params(self, params: Mapping[str, str], everything: Mapping[str, str]) -> None:
+        """Log parameters, of the run's first ``fit``, as MLflow's can't change; all settings go into a file."""
+        self._history.fits.append(dict(everything))
         clean = {names.clean_metric(key): value for key, value in params.items()}
-        self._history.fits.append(clean)
         new = {key: value for key, value in clean.items() if key not in self.opened.params}
-        if len(self._history.fits) == 1:
-            self.send("parameters", Batch(params=new))
-            return
-        text = json.dumps(self._history.fits, indent=1)
-        self.send("parameters of a later fit", Batch(files={names.FITS: text.encode()}))
+        files = {names.FITS: json.dumps(self._history.fits, indent=1).encode()}
+        self.send("parameters", Batch(params=new if len(self._history.fits) == 1 else {}, files=files))
 
     def finish(self, more: Mapping[str, float]) -> None:
         """Log the best values and ``more``, then, behind the pictures, the run's page and the ledger."""
@@ -134,7 +131,7 @@ class OpenLog:
         if self.run.training:
             # Another fit goes on in this run and makes the page when it ends.
             return Batch()
-        return Batch(files=reporting.run_page(self.run.ref.tracking_uri, self.run.ref.run_id))
+        return Batch(files=reporting.run_page(self.run.ref.tracking_uri, self.run.ref.known_id))
 
     def _ledger(self) -> Batch:
         ledger = self.run.ledger

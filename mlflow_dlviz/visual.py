@@ -105,7 +105,8 @@ class Visual:
         every capture, so that frames compare.
     evolve: ``evolve(**arrays) -> Figure`` over the arrays of all frames, stacked by epoch on axis 0.
     cadence: the epochs that are due.
-    metrics: names of 0-d arrays among those captured that are logged as ``<visual>/<leaf>.<name>`` too.
+    metrics: names of 0-d arrays among those captured that are logged as ``<visual>.<name>/<leaf>`` too: in a
+        section of their own in the UI, so not between the pictures.
     summary: one line for the catalogue.
     """
 
@@ -131,5 +132,5 @@ class Visual:
                 _check_callable(self.name, field, getattr(self, field))
         if unknown := set(self.needs) - set(NEEDS):
             raise ValueError(f"Visual {self.name!r}: needs={self.needs!r} has {sorted(unknown)}, not of {NEEDS}")
-        if not callable(getattr(self.cadence, "due", None)):
+        if isinstance(self.cadence, type) or not callable(getattr(self.cadence, "due", None)):
             raise TypeError(f"Visual {self.name!r}: cadence={self.cadence!r} has no due(epoch, epochs)")

@@ -63,7 +63,7 @@ def test_the_run_that_mlflow_run_made_is_used(dlviz, store, runs, binary, table,
     [run] = runs()
     assert run.info.run_id == made.info.run_id
     assert run.data.params["epochs"] == "02"
-    assert run.data.params["shuffle"] == "True"
+    assert run.data.params["optimizer_name"] == "adam"
     assert run.data.metrics.keys() >= OURS
 
 
@@ -99,7 +99,7 @@ STOCK = {
 ORDERS = [order for n in (2, 3) for order in itertools.permutations(["dlviz", *STOCK], n) if "dlviz" in order]
 
 
-@pytest.fixture()
+@pytest.fixture
 def stock(dlviz):
     yield STOCK
     for flavor in (mlflow.keras, mlflow.tensorflow):

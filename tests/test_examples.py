@@ -88,7 +88,9 @@ def test_mlflow_run(tmp_path):
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db\n" in done.stdout
 
     output = tmp_path / "both.html"
-    start(tmp_path, *mlflow_run, "-e", "report", "-P", "experiments=tried, Default", "-P", f"output={output}")
+    report = ["-e", "report", "-P", "experiments=tried, Default", "-P", f"output={output}"]
+    done = start(tmp_path, *mlflow_run, *report)
+    assert "both.html: 1 run," in done.stdout
     client, names, runs = all_runs(tmp_path)
     reports = [run for run in runs if names[run.info.experiment_id] == "Default"]
     assert len(reports) == len(runs) - 1 == 1

@@ -85,6 +85,8 @@ def _axes(moment: Moment, values: np.ndarray) -> Arrays:
 
 
 def _found(moment: Moment) -> Mapping[str, Activation]:
+    if "activations" not in moment.values:
+        raise NotShown("there is no probe of the data")
     found = {
         path: activation
         for path, activation in moment.values["activations"].items()
@@ -123,8 +125,9 @@ def _shrunk(maps: np.ndarray) -> np.ndarray:
     step = int(np.ceil(np.sqrt(maps.size / _MAP_VALUES)))
     if step <= 1:
         return maps
-    rows, columns = (side // step * step for side in maps.shape[1:])
-    squares = maps[:, :rows, :columns].reshape(len(maps), rows // step, step, columns // step, step)
+    down, across = (min(step, side) for side in maps.shape[1:])
+    rows, columns = maps.shape[1] // down, maps.shape[2] // across
+    squares = maps[:, : rows * down, : columns * across].reshape(len(maps), rows, down, columns, across)
     return squares.mean(axis=(2, 4))
 
 

@@ -110,16 +110,23 @@ def _principal(table: np.ndarray) -> dict[str, np.ndarray]:
 
 def _probabilities(moment: Moment, frozen: Arrays, coordinates: np.ndarray) -> np.ndarray:
     features = frozen["origin"] + coordinates @ frozen["axes"]
-    return to_probabilities(moment.head, moment.values["predict"](features.astype(moment.probe.x.dtype)))
+    return to_probabilities(moment.head, moment.values["predict"](features.astype(_dtype(moment))))
 
 
 def _agreement(moment: Moment, frozen: Arrays, table: np.ndarray) -> float:
     """Share of the probe whose own class the plane shows at its place; NaN where the plane is the features."""
     if np.isnan(frozen["explained"]).all():
         return float("nan")
-    own = to_probabilities(moment.head, moment.values["predict"](table.astype(moment.probe.x.dtype)))
+    own = to_probabilities(moment.head, moment.values["predict"](table.astype(_dtype(moment))))
     on_plane = _probabilities(moment, frozen, frozen["points"])
     return float((own.argmax(axis=1) == on_plane.argmax(axis=1)).mean())
+
+
+def _dtype(moment: Moment) -> np.dtype:
+    assert moment.probe is not None  # _table has looked
+    own = moment.probe.x.dtype
+    # Between the whole numbers of integer features the plane has points, too.
+    return own if own.kind == "f" else np.dtype(np.float32)
 
 
 def _labels(moment: Moment, samples: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,30 +12,52 @@ import numpy as np
 from mlflow_dlviz.capture.fit_frame import FitCall
 from mlflow_dlviz.capture.moment import first_array
 
-_NOT_LOGGED = ("verbose", "class_weight")
-_STOPPING = ("monitor", "patience", "min_delta", "baseline", "restore_best_weights", "mode")
+_NOT_LOGGED = ("verbose",)
+_MAIN = ("epochs", "batch_size", "optimizer_name", "optimizer_learning_rate")
+_STOPPING = ("monitor", "patience", "min_delta", "baseline", "restore_best_weights")
 
 
-def fit_params(call: FitCall) -> dict[str, str]:
-    """The arguments of ``fit`` by their names, as MLflow's own Keras autologging names them.
-
-    An absent batch size is the 32 that Keras takes for arrays.
-    """
+def fit_settings(call: FitCall) -> dict[str, Any]:
+    """The arguments of ``fit``, besides the data, by name; an absent batch size is the 32 that Keras takes."""
     settings = {name: value for name, value in call.settings.items() if name not in _NOT_LOGGED}
     if settings.get("batch_size") is None:
         settings["batch_size"] = _batch_size(call.train[0])
-    params = {name: str(value) for name, value in settings.items()}
-    weights = call.settings.get("class_weight")
-    if weights:
-        params["class_weight"] = str(weights)
-    return params
+    return settings
 
 
-def optimizer_params(model: Any) -> dict[str, str]:
+def optimizer_settings(model: Any) -> dict[str, Any]:
     """``optimizer_<setting>``: the optimizer's configuration."""
-    optimizer = model.optimizer
-    config = optimizer.get_config()
-    return {f"optimizer_{name}": str(value) for name, value in {"name": optimizer.name, **config}.items()}
+    config = {"name": model.optimizer.name, **model.optimizer.get_config()}
+    return {f"optimizer_{name}": value for name, value in config.items()}
+
+
+def notable(settings: Mapping[str, Any], model: Any) -> dict[str, str]:
+    """Of settings as above, as text: the main ones, and those that are not Keras' defaults.
+
+    MLflow's UI (3.12 and later) writes all parameters of a run above each of its pictures; two dozen defaults
+    would leave no room for the picture.
+    """
+    usual = {name: value.default for name, value in inspect.signature(keras.Model.fit).parameters.items()}
+    try:
+        default_optimizer = type(model.optimizer)().get_config()
+    except TypeError:
+        default_optimizer = {}
+    usual.update({f"optimizer_{name}": value for name, value in default_optimizer.items()})
+    return {
+        name: as_text(value)
+        for name, value in settings.items()
+        if name in _MAIN or (value is not None and (name not in usual or as_text(usual[name]) != as_text(value)))
+    }
+
+
+def as_text(value: Any) -> str:
+    """A setting as a parameter's text; floats without the digits that float32 adds to them."""
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    if isinstance(value, Mapping) and "class_name" in value:
+        inner = ", ".join(f"{name}={as_text(each)}" for name, each in value.get("config", {}).items())
+        return f"{value['class_name']}({inner})"
+    return str(value)
 
 
 def early_stopping(callbacks: Iterable[Any]) -> Any:
@@ -42,11 +65,9 @@ def early_stopping(callbacks: Iterable[Any]) -> Any:
     return next((found for found in callbacks if isinstance(found, keras.callbacks.EarlyStopping)), None)
 
 
-def stopping_params(stopping: Any) -> dict[str, str]:
+def stopping_settings(stopping: Any) -> dict[str, Any]:
     """The settings of an EarlyStopping: ``early_stopping_<setting>``."""
-    return {
-        f"early_stopping_{name}": str(getattr(stopping, name)) for name in _STOPPING if hasattr(stopping, name)
-    }
+    return {f"early_stopping_{name}": getattr(stopping, name) for name in _STOPPING if hasattr(stopping, name)}
 
 
 def stopping_metrics(stopping: Any) -> dict[str, float]:
@@ -93,11 +114,10 @@ def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
 def data_description(data: tuple[Any, Any]) -> dict[str, Any]:
     """Shapes and kinds of the data given to ``fit``, without reading any of it."""
     x, y = data
-    parts = {"features": _describe(x)}
+    parts = {"samples": samples(x), "features": _describe(x)}
     if y is not None:
         parts["targets"] = _describe(y)
-    samples = len(first_array(x)) if hasattr(first_array(x), "shape") and hasattr(first_array(x), "__len__") else None
-    return {"samples": samples, **parts}
+    return parts
 
 
 def samples(x: Any) -> int | None:

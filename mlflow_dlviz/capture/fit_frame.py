@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import keras
@@ -32,7 +33,7 @@ class FitCall:
 
 def find_fit(model: Any) -> FitCall | None:
     """The ``fit`` of ``model`` that called us, or None if its frame can't be read (another trainer's loop)."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         names = frame.f_locals
         if frame.f_code.co_name == "fit" and names.get("self") is model and "validation_data" in names:

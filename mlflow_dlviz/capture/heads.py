@@ -41,6 +41,8 @@ def find_head(model: Any) -> Head:
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
     if isinstance(loss, dict | list | tuple) or _outputs(model) > 1:
         return Head("other", reason="the model has several outputs")
+    if loss is None:
+        return Head("other", reason="the model is compiled with no loss")
     name = _loss_name(loss)
     units = _units(model)
     if name in _BINARY:

@@ -157,9 +157,7 @@ def _overheard(layers: Sequence[NamedLayer], seen: dict[str, tf.Tensor]) -> Iter
                 vars(layer)["call"] = call
 
 
-def _listening(
-    item: NamedLayer, original: Callable[..., Any], seen: dict[str, tf.Tensor]
-) -> Callable[..., Any]:
+def _listening(item: NamedLayer, original: Callable[..., Any], seen: dict[str, tf.Tensor]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         output = original(*args, **kwargs)
         # A shared layer is called several times: the first call is the one shown.

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import mlflow
 import numpy as np
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.numpy_dataset import from_numpy
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from mlflow_dlviz.store.runs import Opened, client
@@ -26,7 +26,7 @@ def log_dataset(opened: Opened, context: str, data: tuple[Any, Any], described: 
     source = CodeDatasetSource(
         tags={name: value for name, value in opened.tags.items() if name.startswith("mlflow.source.")}
     )
-    facts = (_arrays(data, source) or MetaDataset(source, name=context)).to_dict()
+    facts = (_arrays(data, source) or MetaDataset(source, name=context)).to_dict()  # type: ignore[abstract]
     entity = Dataset(
         name=facts["name"],
         digest=facts["digest"],
@@ -36,11 +36,12 @@ def log_dataset(opened: Opened, context: str, data: tuple[Any, Any], described: 
         profile=facts.get("profile") or json.dumps(described),
     )
     inputs = [DatasetInput(dataset=entity, tags=[InputTag(_CONTEXT_TAG, context)])]
-    client(opened.ref).log_inputs(opened.ref.run_id, datasets=inputs)
+    client(opened.ref).log_inputs(opened.ref.known_id, datasets=inputs)
 
 
 def _arrays(data: tuple[Any, Any], source: CodeDatasetSource) -> Any:
     x, y = data
     if not isinstance(x, np.ndarray) or x.dtype.hasobject:
         return None
-    return mlflow.data.from_numpy(x, source=source, targets=y if isinstance(y, np.ndarray) else None)
+    targets = {"targets": y} if isinstance(y, np.ndarray) else {}
+    return from_numpy(x, source=source, **targets)

@@ -38,9 +38,7 @@ def unpack(path: Path) -> Arrays:
         arrays = dict(stored)
     schema = int(arrays.pop(SCHEMA_KEY, SCHEMA))
     if schema > SCHEMA:
-        raise ValueError(
-            f"{path.name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it"
-        )
+        raise ValueError(f"{path.name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it")
     return arrays
 
 

@@ -35,6 +35,11 @@ def image_key(visual: str, leaf: str) -> str:
     return f"{visual}/{clean_leaf(leaf)}"
 
 
+def metric_key(visual: str, leaf: str, name: str) -> str:
+    """A number of one picture as a metric: in a section beside the pictures', not among them."""
+    return clean_metric(f"{visual}.{name}/{clean_leaf(leaf)}")
+
+
 def numbers_path(visual: str, leaf: str, epoch: int) -> str:
     """Where the arrays behind one picture lie, relative to the run's artifacts."""
     return f"dlviz/{visual}/{clean_leaf(leaf)}/{epoch:04d}.npz"
@@ -47,5 +52,6 @@ def frozen_path(visual: str) -> str:
 
 def clean_metric(name: str) -> str:
     """``name`` as MLflow accepts it for a metric or a parameter: other characters become ``_``."""
-    safe = _UNSAFE_METRIC.sub("_", name).strip("/").strip(".")[:250]
-    return re.sub(r"/{2,}|\.{2,}", ".", safe) or "_"
+    parts = _UNSAFE_METRIC.sub("_", name)[:250].split("/")
+    # MLflow takes a name for a path and refuses one with an empty part or with dots at its start.
+    return "/".join(part for part in parts if part.strip(".")).lstrip(".") or "_"

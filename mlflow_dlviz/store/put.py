@@ -63,10 +63,10 @@ def put(ref: RunRef, batch: Batch) -> list[str]:
     refused = _put_params(ref, batch.params)
     to = client(ref)
     for metrics in _chunks(batch.metrics, _METRICS_A_REQUEST):
-        to.log_batch(ref.run_id, metrics=metrics)
+        to.log_batch(ref.known_id, metrics=metrics)
     tags = [RunTag(key, value[:_TAG_LENGTH]) for key, value in batch.tags.items()]
     for chunk in _chunks(tags, _ENTITIES_A_REQUEST):
-        to.log_batch(ref.run_id, tags=chunk)
+        to.log_batch(ref.known_id, tags=chunk)
     if batch.files:
         _put_files(ref, batch.files)
     return refused
@@ -82,7 +82,7 @@ def pack(arrays: Arrays) -> bytes:
     for name, value in plain.items():
         if value.dtype.hasobject:
             raise TypeError(f"array {name!r} has dtype object; expected numbers, booleans or text")
-    np.savez_compressed(buffer, **{SCHEMA_KEY: np.asarray(SCHEMA)}, **plain)
+    np.savez_compressed(buffer, **{SCHEMA_KEY: np.asarray(SCHEMA), **plain})  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -91,7 +91,7 @@ def _put_params(ref: RunRef, params: Mapping[str, str]) -> list[str]:
     refused = []
     for chunk in _chunks(entities, _ENTITIES_A_REQUEST):
         try:
-            client(ref).log_batch(ref.run_id, params=chunk)
+            client(ref).log_batch(ref.known_id, params=chunk)
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
@@ -104,13 +104,11 @@ def _put_one_by_one(ref: RunRef, params: Sequence[Param]) -> list[str]:
     refused = []
     for param in params:
         try:
-            client(ref).log_batch(ref.run_id, params=[param])
+            client(ref).log_batch(ref.known_id, params=[param])
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
-            refused.append(
-                f"parameter {param.key!r} = {param.value!r} was refused: the run has another value"
-            )
+            refused.append(f"parameter {param.key!r} = {param.value!r} was refused: the run has another value")
     return refused
 
 
@@ -120,7 +118,7 @@ def _put_files(ref: RunRef, files: Mapping[str, bytes]) -> None:
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        client(ref).log_artifacts(ref.run_id, folder)
+        client(ref).log_artifacts(ref.known_id, folder)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import mlflow
 from mlflow.entities import Run
 
-
 _STOCK = ("keras", "tensorflow")
 _JUST_NOW_MS = 10_000
 
@@ -28,6 +27,13 @@ class RunRef:
     tracking_uri: str
     run_id: str | None
     spool_id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
+
+    @property
+    def known_id(self) -> str:
+        """The run's id on its server. Raises RuntimeError while it is not known there."""
+        if self.run_id is None:
+            raise RuntimeError(f"run {self.spool_id} does not exist on {self.tracking_uri} yet")
+        return self.run_id
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def end_run(opened: Opened, status: str) -> None:
     if active is not None and active.info.run_id == opened.ref.run_id:
         mlflow.end_run(status)
     else:
-        client(opened.ref).set_terminated(opened.ref.run_id, status)
+        client(opened.ref).set_terminated(opened.ref.known_id, status)
 
 
 def client(ref: RunRef) -> mlflow.MlflowClient:

@@ -1,0 +1,210 @@
+"""One pass brings what all layers return, for any kind of model, and changes nothing in it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+from mlflow_dlviz.capture import passes as captured
+from mlflow_dlviz.capture.passes import NamedLayer, Passes, find_layers, spread
+
+X = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype("float32")
+
+
+def sequential():
+    stack = [layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten(), layers.Dropout(0.5)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *stack, layers.Dense(4, "tanh"), layers.Dense(1)])
+
+
+def branched():
+    x = keras.Input((8, 8, 1))
+    one = layers.Conv2D(2, 3, padding="same")(x)
+    two = layers.Conv2D(2, 5, padding="same")(x)
+    joined = layers.GlobalAveragePooling2D()(layers.add([one, two]))
+    return keras.Model(x, layers.Dense(1)(joined))
+
+
+def shared():
+    x = keras.Input((8, 8, 1))
+    dense = layers.Dense(64, "relu")
+    return keras.Model(x, layers.Dense(1)(dense(dense(layers.Flatten()(x)))))
+
+
+@pytest.mark.parametrize("build", [sequential, branched], ids=lambda build: build.__name__)
+def test_values_are_those_of_a_sub_model(build):
+    model = build()
+    found = find_layers(model)
+    values = Passes(model, found).activations(X)
+    assert [each.path for each in values.values()] == [item.layer.name for item in found]
+    reference = keras.Model(model.inputs, [item.layer.output for item in found]).predict(X, verbose=0)
+    for item, expected in zip(found, reference, strict=True):
+        got = values[item.path]
+        np.testing.assert_allclose(got.values, expected, rtol=1e-5, atol=1e-6)
+        assert got.index == item.index
+        assert got.kind == type(item.layer).__name__
+    assert values[found[-1].path].values.dtype == np.float32
+
+
+def test_layers_are_described():
+    values = list(Passes(model := sequential(), find_layers(model)).activations(X).values())
+    assert [each.kind for each in values] == ["Conv2D", "MaxPooling2D", "Dense", "Dense"]
+    assert [each.function for each in values] == ["relu", "", "tanh", "linear"]
+    assert [each.index for each in values] == [0, 1, 2, 3]
+    assert not any(each.channels_first for each in values)
+
+
+def test_layers_of_nested_models_have_the_path():
+    inner = keras.Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(5)], name="encoder")
+    model = keras.Sequential([keras.Input((8, 8, 1)), inner, layers.Dense(1, name="head")])
+    values = Passes(model, find_layers(model)).activations(X)
+    assert [path.split("/")[0] for path in values] == ["encoder", "encoder", "head"]
+    expected = inner.predict(X, verbose=0)
+    np.testing.assert_allclose(list(values.values())[1].values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_of_a_shared_layer_the_first_call_is_shown():
+    model = shared()
+    found = find_layers(model)
+    dense = found[0].layer
+    values = Passes(model, found).activations(X)
+    expected = dense(X.reshape(12, 64)).numpy()
+    np.testing.assert_allclose(values[found[0].path].values, expected, rtol=1e-5, atol=1e-6)
+
+
+class Twins(keras.Model):
+    """Subclassed, with two layers of one name and one that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.flat = layers.Flatten()
+        self.one = layers.Dense(6, "relu", name="twin")
+        self.two = layers.Dense(3, name="twin")
+        self.unused = layers.Dense(3, name="unused")
+
+    def call(self, x, training=False):
+        return self.two(self.one(self.flat(x)))
+
+
+def test_subclassed_models_and_layers_of_one_name():
+    model = Twins()
+    model(X)
+    model.unused.build((None, 6))
+    values = Passes(model, find_layers(model)).activations(X)
+    assert list(values) == ["twin", "twin'"]
+    np.testing.assert_allclose(values["twin"].values, model.one(X.reshape(12, 64)).numpy(), rtol=1e-5)
+    np.testing.assert_allclose(values["twin'"].values, model(X).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_several_inputs_and_whole_numbers():
+    ids, x = keras.Input((4,), dtype="int32", name="ids"), keras.Input((2,), name="x")
+    embedded = layers.Flatten()(layers.Embedding(10, 2)(ids))
+    model = keras.Model({"ids": ids, "x": x}, layers.Dense(1)(layers.concatenate([embedded, x])))
+    data = {"ids": np.arange(12, dtype="int32").reshape(3, 4) % 10, "x": np.ones((3, 2), "float32")}
+    passes = Passes(model, find_layers(model))
+    np.testing.assert_allclose(passes.predict(data), model.predict(data, verbose=0), rtol=1e-5)
+    assert len(passes.activations(data)) == 1
+
+
+def test_predictions_are_the_models_in_any_batch():
+    model = sequential()
+    passes = Passes(model, [])
+    expected = model.predict(X, verbose=0)
+    for batch in (1, 5, 8192):
+        np.testing.assert_allclose(passes.predict(X, batch), expected, rtol=1e-5, atol=1e-6)
+    assert passes.predict(X).dtype == np.float32
+
+
+class Counted(layers.Layer):
+    """Counts its traces, and in every call draws and writes."""
+
+    traces = 0
+
+    def __init__(self):
+        super().__init__()
+        self.noise = keras.random.SeedGenerator(3)
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        Counted.traces += 1
+        self.calls.assign_add(1.0)
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.noise)
+
+
+@pytest.fixture(scope="module")
+def counted():
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), Counted(), layers.BatchNormalization(), layers.Flatten(), layers.Dense(2)]
+    )
+    return model, Passes(model, find_layers(model))
+
+
+def test_any_number_of_samples_is_traced_once(counted):
+    _, passes = counted
+    passes.activations(X), passes.predict(X)
+    traces = Counted.traces
+    for size in (1, 2, 7, 12):
+        assert len(passes.predict(X[:size])) == size
+        assert all(len(each.values) == size for each in passes.activations(X[:size]).values())
+    assert Counted.traces == traces
+
+
+def test_nothing_in_the_model_changes(counted):
+    model, passes = counted
+    before = [variable.numpy() for variable in model.variables]
+    attributes = [{*vars(layer)} for layer in model.layers]
+    first, second = (passes.predict(X) for _ in range(2))
+    passes.activations(X)
+    for old, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy(), err_msg=variable.path)
+    assert [{*vars(layer)} for layer in model.layers] == attributes
+    # The same draws each time: the seed did not move.
+    np.testing.assert_array_equal(first, second)
+
+
+def test_new_weights_are_seen_without_another_trace(counted):
+    model, passes = counted
+    passes.predict(X)
+    traces = Counted.traces
+    before = model.get_weights()
+    model.set_weights([np.zeros_like(value) for value in before])
+    assert not passes.predict(X).any()
+    model.set_weights(before)
+    assert passes.predict(X).any()
+    assert Counted.traces == traces
+
+
+def test_a_call_of_the_users_own_is_put_back():
+    model = sequential()
+    conv = model.layers[0]
+    original = conv.call
+    vars(conv)["call"] = mine = lambda x: 2 * original(x)
+    found = find_layers(model)
+    passes = Passes(model, found)
+    doubled = passes.activations(X)[found[0].path].values
+    assert vars(conv)["call"] is mine
+    del vars(conv)["call"]
+    np.testing.assert_allclose(doubled, 2 * Passes(model, found).activations(X)[found[0].path].values, rtol=1e-5)
+    assert "call" not in vars(conv)
+
+
+def test_what_would_be_too_much_is_shown_of_fewer_samples(monkeypatch):
+    model = sequential()
+    floats = 6 * 6 * 3 + 3 * 3 * 3 + 4 + 1
+    monkeypatch.setattr(captured, "_BYTES", 4 * floats * 5 + 3)
+    assert {len(each.values) for each in Passes(model, find_layers(model)).activations(X).values()} == {5}
+    monkeypatch.setattr(captured, "_BYTES", 1)
+    assert {len(each.values) for each in Passes(model, find_layers(model)).activations(X).values()} == {1}
+
+
+@given(total=st.integers(0, 200), most=st.integers(2, 30))
+def test_layers_are_evenly_spread_with_the_first_and_the_last(total, most):
+    named = [NamedLayer(index, str(index), None) for index in range(total)]
+    chosen = [item.index for item in spread(named, most)]
+    assert len(chosen) == min(total, most)
+    assert chosen == sorted({*chosen})
+    if total:
+        assert {chosen[0], chosen[-1]} == {0, total - 1}

@@ -1,0 +1,89 @@
+"""Any name of a layer, a class or a metric gives a key and a path that are safe."""
+
+import posixpath
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlflow.store.artifact.artifact_repo import verify_artifact_path
+from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+
+from mlflow_dlviz.store import names
+from mlflow_dlviz.store.images import image_files
+
+# Surrogates too: a name read from a damaged file has them.
+ANY = (
+    st.text(max_size=60) | st.text("ab/.~+-_ \\", max_size=12) | st.sampled_from(["..", "/", "a/../b", "x" * 500])
+)
+
+
+@given(ANY)
+@example("\ud800")
+@example("<img src=x onerror=alert(1)>\n")
+def test_a_leaf_is_one_safe_segment_of_a_path(name):
+    leaf = names.clean_leaf(name)
+    assert leaf
+    assert len(leaf) <= names.LEAF_LENGTH
+    assert leaf.isascii()
+    assert not {*'/\\:*?"<>|\n~+% '} & {*leaf}
+    assert ".." not in leaf
+    path = names.numbers_path("activations", name, 3)
+    assert posixpath.normpath(path) == path
+    assert posixpath.dirname(posixpath.dirname(path)) == "dlviz/activations"
+    verify_artifact_path(path)
+
+
+@given(ANY, ANY)
+@example("a b", "a_b")
+@example("x" * 40, "x" * 41)
+@example("a..b", "a.b")
+@example("", ".")
+def test_different_names_have_different_leaves(one, other):
+    # A slash stands between the names of nested models, and the dot for it.
+    if one.replace("/", ".") != other.replace("/", "."):
+        assert names.clean_leaf(one) != names.clean_leaf(other)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,20}", fullmatch=True))
+def test_a_plain_name_stays_as_it_is(name):
+    assert names.clean_leaf(name) == name
+    assert names.clean_metric(name) == name
+
+
+@given(ANY)
+def test_an_image_key_has_one_slash_and_names_files(name):
+    key = names.image_key("activations", name)
+    assert key.count("/") == 1
+    for path in image_files(key, 0, b"", b"", timestamp=0):
+        verify_artifact_path(path)
+
+
+@given(ANY)
+@example("a/./b")
+@example("./a")
+@example("a/.")
+@example("y" * 249 + "/z")
+@example(". /")
+def test_mlflow_accepts_any_name_as_a_metric_and_a_parameter(name):
+    clean = names.clean_metric(name)
+    _validate_metric_name(clean)
+    _validate_param_name(clean)
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("val_loss", "val_loss"),
+        ("activations/01.dense.dead", "activations/01.dense.dead"),
+        ("top 5/k", "top 5/k"),
+        ("f1 (macro)", "f1 _macro_"),
+        ("", "_"),
+    ],
+)
+def test_a_metric_keeps_what_mlflow_allows(name, clean):
+    assert names.clean_metric(name) == clean
+
+
+def test_epochs_sort_as_numbers():
+    paths = [names.numbers_path("v", "leaf", epoch) for epoch in (2, 10, 100)]
+    assert paths == sorted(paths)

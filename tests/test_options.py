@@ -1,0 +1,64 @@
+"""What the checked options look like; that bad ones raise is tested with autolog."""
+
+import pytest
+
+from mlflow_dlviz import options
+from mlflow_dlviz.visual import AtEnd, Every, LogSpaced
+
+GOOD = {
+    "visuals": None,
+    "cadence": None,
+    "probe": 64,
+    "seed": 0,
+    "metrics": None,
+    "class_names": None,
+    "monitor": None,
+    "weighted": False,
+    "log_models": True,
+    "silent": False,
+}
+
+
+def check(**changes):
+    return options.check(**{**GOOD, **changes})
+
+
+def test_a_whole_number_is_a_cadence_for_all_visuals():
+    assert {visual.cadence for visual in check(cadence=5).visuals} == {Every(5)}
+    assert {visual.cadence for visual in check(cadence=AtEnd()).visuals} == {AtEnd()}
+
+
+def test_without_a_cadence_each_visual_keeps_its_own():
+    assert {visual.cadence for visual in check(visuals=["boundary"]).visuals} == {LogSpaced(20)}
+
+
+def test_no_visuals_is_none_of_them():
+    assert check(visuals=[]).visuals == ()
+
+
+def test_class_names_are_text():
+    assert check(class_names=[0, "cat", 2.5]).class_names == ("0", "cat", "2.5")
+    assert check(class_names=iter(["a", "b"])).class_names == ("a", "b")
+
+
+def test_an_own_formula_is_among_the_metrics():
+    found = check(metrics={"miss_rate": lambda tp, tn, fp, fn: fn / (fn + tp)})
+    assert "miss_rate" in found.metrics.own
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("cadence", True),
+        ("cadence", 2.5),
+        ("cadence", AtEnd),
+        ("probe", 6.4),
+        ("seed", None),
+        ("monitor", ""),
+        ("class_names", 3),
+    ],
+)
+def test_the_message_has_the_argument_and_the_value(option, value):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        check(**{option: value})
+    assert f"{option}={value!r}" in str(raised.value)
