@@ -10,7 +10,6 @@ put out every other flavour's patch, and be put out by them.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import keras
 
 from mlflow_dlviz.callback import Closing, Opening, Session
 from mlflow_dlviz.options import Options
+from mlflow_dlviz.writer import call_at_exit
 
 PAUSED: ContextVar[bool] = ContextVar("dlviz_paused", default=False)
 
@@ -191,4 +191,4 @@ def _close_unwatched(model: Any = None) -> None:
             session.close("FAILED")
 
 
-atexit.register(_close_unwatched)
+call_at_exit(_close_unwatched)

@@ -250,13 +250,14 @@ def _at_exit() -> None:
         )
 
 
-def _register(at_exit: Callable[[], Any]) -> None:
+def call_at_exit(function: Callable[[], Any]) -> None:
+    """Call ``function`` at the end of the process, before this writer drains."""
     # Uploading may use thread pools, and Python shuts those down before it calls atexit's functions.
     # threading._register_atexit (seen in Python 3.9 to 3.14) runs earlier; without it, atexit does most.
     try:
-        threading._register_atexit(at_exit)  # type: ignore[attr-defined]
+        threading._register_atexit(function)  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):
-        atexit.register(at_exit)
+        atexit.register(function)
 
 
-_register(_at_exit)
+call_at_exit(_at_exit)

@@ -24,7 +24,7 @@ def recorded(dlviz, mlflow_server, images, convnet):
 
 
 def shown_pictures(page):
-    """Sources of the pictures that are really drawn, large enough to be seen."""
+    """Addresses of the pictures that are really drawn, large enough to be seen."""
     return page.evaluate(
         "[...document.images].filter(i => i.naturalWidth > 100 && i.getBoundingClientRect().height > 60)"
         ".map(i => i.src)"
@@ -33,30 +33,28 @@ def shown_pictures(page):
 
 def sections(page):
     """Names of the sections, which the UI shows with the number of their charts: "activations (4)"."""
-    found = re.findall(r"^(\S+) \(\d+\)$", page.inner_text("body"), flags=re.MULTILINE)
-    return set(found)
+    return set(re.findall(r"([\w.]+)\s*\(\d+\)", page.inner_text("body")))
 
 
 def test_the_runs_page_has_our_sections_and_pictures_with_an_epoch_slider(page, recorded):
     page.goto(f"{recorded}/model-metrics?workflowType=machine_learning")
-    for card in ("activations/00.conv2d", "probabilities/validation"):
-        page.get_by_text(card, exact=True).first.wait_for(state="attached", timeout=60_000)
-    assert {"activations", "activations.dead", "probabilities", "dlviz"} <= sections(page)
+    search = page.get_by_placeholder("Search metric charts")
+    # The UI makes only the cards that are in sight; searching brings them there.
+    for card in ("probabilities/validation", "activations/00.conv2d"):
+        search.fill(card.split("/")[0])
+        page.get_by_text(card, exact=True).first.wait_for(timeout=60_000)
+        assert card.split("/")[0] in sections(page)
     page.wait_for_function("[...document.images].some(i => i.naturalWidth > 100)", timeout=60_000)
-    first = shown_pictures(page)
-    assert first
-    # The step of a card is typed beside its slider; the picture of the last epoch comes.
+    assert all("step%2B0%2B" in source for source in shown_pictures(page))
+    # The step of a card is typed beside its slider.
     step = page.get_by_role("spinbutton").first
     assert step.input_value() == "0"
     step.fill("3")
     step.press("Enter")
     page.wait_for_function(
-        "before => { const now = [...document.images].filter(i => i.naturalWidth > 100).map(i => i.src);"
-        " return now.some(s => !before.includes(s)) }",
-        arg=first,
-        timeout=60_000,
+        "[...document.images].some(i => i.naturalWidth > 100 && i.src.includes('step%2B3%2B'))", timeout=60_000
     )
-    assert len(shown_pictures(page)) == len(first)
+    assert any("step%2B3%2B" in source for source in shown_pictures(page))
 
 
 def test_the_runs_own_page_opens_among_its_artifacts(page, recorded):

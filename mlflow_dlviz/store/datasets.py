@@ -43,5 +43,6 @@ def _arrays(data: tuple[Any, Any], source: CodeDatasetSource) -> Any:
     x, y = data
     if not isinstance(x, np.ndarray) or x.dtype.hasobject:
         return None
-    targets = {"targets": y} if isinstance(y, np.ndarray) else {}
-    return from_numpy(x, source=source, **targets)
+    # Its type hints leave out that targets may be None.
+    targets: Any = y if isinstance(y, np.ndarray) else None
+    return from_numpy(x, source=source, targets=targets)

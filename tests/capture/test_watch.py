@@ -104,7 +104,7 @@ class Seen(keras.metrics.Metric):
     """What the user's own metric is given, batch by batch; only when run eagerly."""
 
     def __init__(self):
-        super().__init__("seen")
+        super().__init__(name="seen")
         self.batches = []
 
     def update_state(self, y_true, y_pred, sample_weight=None):
