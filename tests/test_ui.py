@@ -50,7 +50,7 @@ def test_the_runs_page_has_our_sections_and_pictures_with_an_epoch_slider(page, 
     step = page.get_by_role("spinbutton").first
     assert step.input_value() == "0"
     step.fill("3")
-    step.press("Enter")
+    step.press("Tab")
     page.wait_for_function(
         "[...document.images].some(i => i.naturalWidth > 100 && i.src.includes('step%2B3%2B'))", timeout=60_000
     )
