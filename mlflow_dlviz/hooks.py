@@ -121,12 +121,12 @@ def _join(callback_list: Any, options: Options) -> None:
         ours.set_params(callback_list.params)
     callback_list.callbacks.insert(0, opening)
     callback_list.callbacks.append(closing)
+    _close_unwatched(callback_list.model)
     within = _WITHIN.get()
     if within is not None:
         within.append(session)
         return
     # Our wrapper was put out; it is there again for the next fit.
-    _close_unwatched(callback_list.model)
     _UNWATCHED.append(session)
     _wrap_fit()
 

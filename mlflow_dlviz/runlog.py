@@ -56,6 +56,7 @@ class OpenLog:
         next_epoch = max(self._history.next_epoch, int(opened.tags.get(names.NEXT_EPOCH_TAG, 0)))
         self._offset = max(0, next_epoch - first_epoch)
         self._monitor = monitor
+        self._logged: set[str] = set()
         self._spent = self._spent_before = 0.0
         self._depth = 0
         self._pace: dict[str, float] = {}
@@ -114,6 +115,9 @@ class OpenLog:
 
     def finish(self, more: Mapping[str, float]) -> None:
         """Log the best values and ``more``, then, behind the pictures, the run's page and the ledger."""
+        if self._logged and self._monitored() not in self._logged:
+            why = f"monitor={self._monitored()!r} is not among the logged {sorted(self._logged)}"
+            self.left_out("best values", why)
         best = self._history.best
         values = dict(more)
         if best is not None:
@@ -147,10 +151,14 @@ class OpenLog:
         if values:
             self.send(what, Batch(metrics=_metrics(values, step)))
 
+    def _monitored(self) -> str:
+        return self._monitor or ("val_loss" if "val_loss" in self._logged else "loss")
+
     def _keep_best(self, step: int, logs: Mapping[str, float]) -> None:
-        monitor = self._monitor or ("val_loss" if "val_loss" in logs else "loss")
+        self._logged.update(logs)
+        monitor = self._monitored()
         if monitor not in logs:
-            self.left_out("best values", f"monitor={monitor!r} is not among the logged {sorted(logs)}")
+            # Under validation_freq not every epoch has it.
             return
         value, best = logs[monitor], self._history.best
         better: Callable[[float, float], bool] = float.__lt__ if minimised(monitor) else float.__gt__

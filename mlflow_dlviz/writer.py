@@ -76,6 +76,7 @@ class Writer:
         self._drawings: deque[Picture | Task] = deque()
         self._busy = {"send": False, "draw": False}
         self._training = 0
+        self._awaited = 0
         self._threads: list[threading.Thread] = []
 
     def send(self, run: RunLog, what: str, batch: Sending) -> None:
@@ -122,7 +123,12 @@ class Writer:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until nothing waits; True if so, False if ``timeout`` seconds did not suffice."""
         with self._changed:
-            return self._changed.wait_for(self._idle, timeout)
+            self._awaited += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(self._idle, timeout)
+            finally:
+                self._awaited -= 1
 
     def _idle(self) -> bool:
         return not (self._outbox or self._drawings or any(self._busy.values()))
@@ -200,10 +206,10 @@ class Writer:
             self._changed.wait_for(self._sent)
 
     def _give_way(self, worked: float) -> None:
-        """While a ``fit`` runs, rest in proportion to the time spent drawing; wake when it returns."""
+        """While a ``fit`` runs, rest in proportion to the time spent drawing, unless someone waits for it."""
         pause = worked * (_PAUSE_FEW if (os.cpu_count() or 1) <= _FEW_CORES else _PAUSE_MANY)
         with self._changed:
-            self._changed.wait_for(lambda: not self._training, timeout=pause)
+            self._changed.wait_for(lambda: not self._training or self._awaited, timeout=pause)
 
     def _done(self, which: str) -> None:
         with self._changed:

@@ -80,7 +80,12 @@ def test_a_monitor_that_is_not_logged_is_said_once(logged, caplog):
 
 def test_a_monitor_that_comes_later_decides_from_then_on(logged):
     epochs = [{"loss": 1.0}, {"loss": 0.9, "val_loss": 3.0}, {"loss": 0.8}, {"loss": 0.7, "val_loss": 4.0}]
-    assert best(logged(epochs))["best_epoch"] == 1
+    assert best(logged(epochs)) == {"best_epoch": 1, "best_loss": 0.9, "best_val_loss": 3.0}
+
+
+def test_a_monitor_of_some_epochs_is_not_called_missing(logged, caplog):
+    assert best(logged([{"loss": 1.0}, {"loss": 0.9, "val_mcc": 0.5}], monitor="val_mcc"))["best_epoch"] == 1
+    assert not caplog.records
 
 
 def test_a_second_fit_goes_on_after_the_first(store, logged):
@@ -126,7 +131,7 @@ def test_beside_stock_only_our_own_is_logged(logged):
 def test_names_that_mlflow_refuses_cost_nothing_else(logged):
     run = logged([{"loss": 1.0, "f1 (macro)?": 0.5, "../a": 0.25, "a//b": 0.125}])
     assert run.data.metrics["loss"] == 1.0
-    assert run.data.metrics["f1 _macro__"] == 0.5
+    assert run.data.metrics["f1 _macro_"] == 0.5
     assert {0.25, 0.125} <= {*run.data.metrics.values()}
     assert run.data.tags["dlviz.status"] == "ok"
 

@@ -230,13 +230,17 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def thumbnail(png: bytes, size: int = 256) -> bytes:
-    """``png`` as a WebP whose longer side is ``size``, sized by the rule of MLflow's own thumbnails."""
+    """``png`` as a WebP of ``size`` by ``size`` pixels: the picture at the top, below it nothing.
+
+    MLflow's UI (seen in 3.17) centres a thumbnail in a square and cuts that off at the bottom of the card:
+    centred, a landscape picture would lose its lower third.
+    """
     with Image.open(io.BytesIO(png)) as image:
-        width, height = image.size
-        shape = (
-            (size, int(height * (size / width))) if width > height else (int(width * (size / height)), size)
-        )
-        small = image.convert("RGB").resize((max(shape[0], 1), max(shape[1], 1)), Image.Resampling.LANCZOS)
+        scale = size / max(image.size)
+        shape = tuple(max(int(side * scale), 1) for side in image.size)
+        small = image.convert("RGB").resize(shape, Image.Resampling.LANCZOS)
+    square = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    square.paste(small, ((size - shape[0]) // 2, 0))
     file = io.BytesIO()
-    small.save(file, "webp", quality=85, method=2)
+    square.save(file, "webp", quality=85, method=2)
     return file.getvalue()

@@ -51,8 +51,8 @@ def fetch(
         histories.find_experiments(client, sorted({run.info.experiment_id for run in found})) if found else {}
     )
     runs = [_run_data(run, names, series[run.info.run_id], frames[run.info.run_id]) for run in found]
-    empty = [run for run in runs if not run.histories and not run.frames and not run.params]
-    excluded += [Excluded(run.id, run.name, "nothing logged") for run in empty]
+    empty = [run for run in runs if not run.histories and not run.frames]
+    excluded += [Excluded(run.id, run.name, "no metrics and no pictures") for run in empty]
     query = Query(
         histories.public_uri(client.tracking_uri), tuple(experiments), tuple(run_ids), filter, limit
     )

@@ -39,7 +39,7 @@ def test_runs_are_fetched_with_all_they_have(experiment, make_run, store_uri):
         ("activations/01.conv", step) for step in (0, 1)
     ]
     assert Image.open(io.BytesIO(run.frames[0].webp)).format == "WEBP"
-    assert [(gone.name, gone.reason) for gone in bundle.excluded] == [("empty", "nothing logged")]
+    assert [(gone.name, gone.reason) for gone in bundle.excluded] == [("empty", "no metrics and no pictures")]
     assert set(stages) == {"metrics", "pictures", "pictures: listing"}
     assert bundle.problems == ()
 
