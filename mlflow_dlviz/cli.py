@@ -51,14 +51,14 @@ def report(
     open_: bool,
     quiet: bool,
 ) -> None:
-    r"""Compare the runs of one or more EXPERIMENTs (names or ids; all, if none is given) in one HTML file.
+    """Compare the runs of one or more EXPERIMENTs (names or ids; all, if none is given) in one HTML file.
 
     \b
     mlflow-dlviz report digits moons -o report.html
     mlflow-dlviz report digits --filter "params.optimizer_name = 'adam'" --open
 
     The file needs no server and no network: mail it, or log it as an artifact and read it in the MLflow UI.
-    """
+    """  # noqa: D301
     from mlflow_dlviz import reporting
 
     with _exit_codes():
@@ -84,12 +84,12 @@ def report(
 
 @main.command()
 def visuals() -> None:
-    r"""List the visuals, one line each, and their options.
+    """List the visuals, one line each, and their options.
 
     \b
     Choose them in a script, by name or with options:
       autolog(visuals=["probabilities", catalogue.boundary(grid=96)])
-    """
+    """  # noqa: D301
     from mlflow_dlviz import catalogue
 
     for name, factory in catalogue.known().items():

@@ -44,6 +44,7 @@ class Recorder:
         self._passes: Passes | None = None
         self._scores: dict[str, Arrays] = {}
         self._samples: int | None = None
+        self._first: int | None = None
         self._epoch_began = 0.0
         self._last: tuple[int, Mapping[str, float]] | None = None
 
@@ -80,7 +81,9 @@ class Recorder:
             self._write_metrics(logs)
             self._log.epoch_took(seconds, self._samples)
         self._last = (epoch, facts.scalars(logs))
-        due = self._frames.due(epoch, self._epochs)
+        if self._first is None:
+            self._first = epoch
+        due = self._frames.due(epoch - self._first, self._epochs - self._first)
         if due:
             with self._log.guarded("capturing", epoch):
                 self._frames.take(due, self._moment(epoch, due))
@@ -151,8 +154,9 @@ class Recorder:
                 self._log.left_out(f"{int(scores['skipped'])} {subset} samples of the metrics", why)
             for name, value in summarise(scores["confusion"], self._options.metrics).items():
                 self._write_metric(logs, prefix + name, value)
-        if self._watch is not None and not self._scores:
-            self._log.left_out("metrics of the whole set", self._watch.reason)
+        if self._watch is not None and "training" not in self._scores:
+            counted = "training" if self._scores else "whole"
+            self._log.left_out(f"metrics of the {counted} set", self._watch.reason)
 
     def _write_metric(self, logs: dict[str, Any], name: str, value: float) -> None:
         if name in logs and name not in self._log.ours:
@@ -173,7 +177,8 @@ class Recorder:
             passes = self._compiled_passes()
             values["predict"] = passes.predict
             if "activations" in needs and self._probe is not None:
-                values["activations"] = passes.activations(self._probe.x)
+                with self._log.guarded("reading the layers", epoch):
+                    values["activations"] = passes.activations(self._probe.x)
         return Moment(
             model=self._model,
             epoch=self._log.step(epoch),

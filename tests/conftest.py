@@ -32,7 +32,7 @@ def empty_store(tmp_path_factory):
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path, empty_store, monkeypatch):
     """The current store of this test, with the experiment "test"; yields a client."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
@@ -47,7 +47,7 @@ def store(tmp_path, empty_store, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-@pytest.fixture()
+@pytest.fixture
 def dlviz(store):
     """The package, with everything off again afterwards."""
     import mlflow_dlviz
@@ -57,7 +57,7 @@ def dlviz(store):
     mlflow_dlviz.autolog(disable=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def runs(store):
     """All runs of the test, oldest first, as a function: ``runs()``."""
 
@@ -68,7 +68,7 @@ def runs(store):
     return all_runs
 
 
-@pytest.fixture()
+@pytest.fixture
 def table():
     """A table (N, 4) with binary labels (N,), 120 for training and 40 for validation."""
     rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def table():
     return x[:120], y[:120], (x[120:], y[120:])
 
 
-@pytest.fixture()
+@pytest.fixture
 def binary():
     """A compiled binary classifier of 4 features; ``binary(units=2, from_logits=True)``."""
     import keras
@@ -96,7 +96,7 @@ def binary():
     return build
 
 
-@pytest.fixture()
+@pytest.fixture
 def images():
     """Images (N, 8, 8, 1) of three classes, made so that they can be told apart; 96 and 32 of them."""
     rng = np.random.default_rng(1)
@@ -107,7 +107,7 @@ def images():
     return x[:96], y[:96], (x[96:], y[96:])
 
 
-@pytest.fixture()
+@pytest.fixture
 def convnet():
     """A compiled convolutional classifier with dropout and batch normalisation."""
     import keras

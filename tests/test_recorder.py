@@ -61,7 +61,7 @@ def nothing_failed(entries):
     return not [entry for entry in entries.values() if entry["kind"] == "failed"]
 
 
-def test_nan_predictions_are_counted_apart(recorded, dlviz):
+def test_nan_is_counted_apart(recorded, dlviz):
     x = X.copy()
     x[3] = np.nan
     history, run, entries, _ = recorded(classifier(), x, Y, validation_data=(x, Y), options={"visuals": None})
@@ -70,7 +70,8 @@ def test_nan_predictions_are_counted_apart(recorded, dlviz):
     assert "60 validation samples of the metrics" in entries
     assert "NaN" in entries["60 validation samples of the metrics"]["why"]
     assert run.data.tags["dlviz.status"] == "ok"
-    assert list(dlviz.load(run.info.run_id, "boundary")["plane"]) == [0, 1]
+    assert "NaN" in entries["boundary"]["why"]
+    assert len(dlviz.load(run.info.run_id, "activations")) == 2
 
 
 def autoencoder():
@@ -297,11 +298,26 @@ def test_of_many_layers_an_even_choice_is_shown(recorded, dlviz):
     assert entries["some layers"]["why"] == "the model has 20 layers to show, 16 of them are"
 
 
+def test_a_pass_that_fails_costs_only_what_needs_it(recorded, dlviz, caplog):
+    def build():
+        # TensorFlow has no such names in a graph; run eagerly, nobody asks.
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(1, "sigmoid", name="my layer")])
+        model.compile("adam", "binary_crossentropy", run_eagerly=True)
+        return model
+
+    _, run, entries, _ = recorded(build, X, Y, options={"visuals": ["activations", "probabilities"]})
+    assert entries["reading the layers"]["kind"] == "failed"
+    assert "reading the layers" in caplog.text
+    assert "could not be read" in entries["activations"]["why"]
+    assert list(dlviz.load(run.info.run_id, "probabilities")["training"]) == [0, 1]
+    assert run.data.tags["dlviz.status"] == "partial"
+
+
 def test_class_names_that_do_not_fit_are_said_and_not_used(recorded, dlviz, caplog):
     options = {"visuals": ["boundary"], "class_names": ["a", "b", "c"]}
     _, run, entries, _ = recorded(classifier(), X, Y, options=options)
     assert "3 names, the model has 2 classes" in entries["class_names"]["why"]
-    assert caplog.text.count("class_names") == 1
+    assert caplog.text.count("class_names is left out") == 1
     assert dlviz.load(run.info.run_id, "boundary")["plane"][0]["class_names"].tolist() == ["0", "1"]
 
 

@@ -86,7 +86,7 @@ def _axes(moment: Moment, values: np.ndarray) -> Arrays:
 
 def _found(moment: Moment) -> Mapping[str, Activation]:
     if "activations" not in moment.values:
-        raise NotShown("there is no probe of the data")
+        raise NotShown("the layers could not be read: see the reason given for that, or for the probe")
     found = {
         path: activation
         for path, activation in moment.values["activations"].items()

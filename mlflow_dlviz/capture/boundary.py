@@ -81,6 +81,8 @@ def _table(moment: Moment) -> np.ndarray:
         raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {shape}")
     if x.shape[1] < 2 or len(x) < 2:
         raise NotShown(f"a boundary needs 2 features and 2 samples, the probe has shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise NotShown("a boundary needs finite features, the probe has NaN or infinity")
     return x.astype(np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Passes:
             # Concrete, for any number of samples: called through tf.function, TensorFlow would count each new
             # model's trace as retracing of one function and warn of it.
             spec = map_arrays(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), x)
-            self._compiled[name] = tf.function(function, autograph=False).get_concrete_function(spec)
+            self._compiled[name] = tf.function(_scoped(function), autograph=False).get_concrete_function(spec)
         return self._compiled[name](x)
 
     def _samples(self, x: Any) -> int:
@@ -132,13 +133,24 @@ class Passes:
 
     def _call(self, x: Any) -> tf.Tensor:
         model = self._model
+        # As Keras' own predict_step: a call of the user's own need not know of training.
+        mode = {"training": False} if "training" in inspect.signature(model.call).parameters else {}
         outputs, _ = model.stateless_call(
             [variable.value for variable in model.trainable_variables],
             [variable.value for variable in model.non_trainable_variables],
             x,
-            training=False,
+            **mode,
         )
         return outputs if isinstance(outputs, dict | list | tuple) else tf.cast(outputs, tf.float32)
+
+
+def _scoped(function: Callable[..., Any]) -> Callable[..., Any]:
+    def traced(x: Any) -> Any:
+        # Layers may have names, such as "_hidden", that TensorFlow refuses at the root of a graph.
+        with tf.name_scope("dlviz"):
+            return function(x)
+
+    return traced
 
 
 @contextmanager

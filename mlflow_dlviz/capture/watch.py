@@ -97,5 +97,6 @@ class Watch:
             else:
                 # Variables must live outside the graph that is being traced.
                 with tf.init_scope():
-                    self._tallies[subset], self.reason = self._make_tally(y.shape, y_pred.shape)
+                    self._tallies[subset], reason = self._make_tally(y.shape, y_pred.shape)
+                self.reason = reason or self.reason
         return self._tallies[subset]

@@ -106,10 +106,13 @@ def report(
 
 
 def run_page(tracking_uri: str | None, run_id: str) -> dict[str, bytes]:
-    """``{"report.html": …, "summary.png": …}`` of one run, quietly; no summary for a run without curves."""
+    """``{"report.html": …, "summary.png": …}`` of one run, quietly.
+
+    No summary for a run without curves, and nothing for one that has no pictures either.
+    """
     bundle = fetch_bundle(run_ids=[run_id], tracking_uri=tracking_uri, max_frames=_RUN_PAGE_FRAMES)
     if not bundle.runs:
-        raise NothingMatched(_nothing_words(bundle))
+        return {}
     files = {"report.html": _render(bundle, None).encode("utf-8", "replace")}
     if (summary := summary_png(bundle.runs[0])) is not None:
         files["summary.png"] = summary

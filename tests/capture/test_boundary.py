@@ -146,9 +146,10 @@ def test_feature_names_stand_at_the_axes(plane):
         (np.zeros((4, 1)), BINARY, "2 features"),
         (np.zeros((1, 2)), BINARY, "2 samples"),
         (np.asarray([["a", "b"]]), BINARY, "table of numbers"),
+        (np.full((4, 2), np.nan), BINARY, "finite"),
         (np.zeros((4, 2)), Head("other", reason="a regression"), "a regression"),
     ],
-    ids=["none", "images", "dict", "feature", "sample", "text", "regression"],
+    ids=["none", "images", "dict", "feature", "sample", "text", "nan", "regression"],
 )
 def test_what_has_no_boundary_is_not_shown(moment, x, head, words):
     with pytest.raises(NotShown, match=words):

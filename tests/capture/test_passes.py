@@ -99,6 +99,31 @@ def test_subclassed_models_and_layers_of_one_name():
     np.testing.assert_allclose(values["twin'"].values, model(X).numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_call_that_does_not_know_of_training():
+    class Plain(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flat, self.dense = layers.Flatten(), layers.Dense(3)
+            self.drop = layers.Dropout(0.5)
+
+        def call(self, x):
+            return self.drop(self.dense(self.flat(x)))
+
+    model = Plain()
+    expected = model.predict(X, verbose=0)
+    passes = Passes(model, find_layers(model))
+    np.testing.assert_allclose(passes.predict(X), expected, rtol=1e-5, atol=1e-6)
+    [dense] = passes.activations(X).values()
+    np.testing.assert_allclose(dense.values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_name_that_tensorflow_refuses_at_the_root():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="_hidden")])
+    x = X.reshape(-1, 4)
+    found = Passes(model, find_layers(model)).activations(x)
+    np.testing.assert_allclose(found["_hidden"].values, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
 def test_several_inputs_and_whole_numbers():
     ids, x = keras.Input((4,), dtype="int32", name="ids"), keras.Input((2,), name="x")
     embedded = layers.Flatten()(layers.Embedding(10, 2)(ids))

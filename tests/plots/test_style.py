@@ -100,13 +100,13 @@ def test_encoding_leaves_the_canvas_of_a_figure():
     assert figure.canvas is before
 
 
-@pytest.mark.parametrize("shape", [(750, 500), (500, 750), (300, 300), (900, 7), (2000, 1)])
+@pytest.mark.parametrize("shape", [(750, 500), (500, 750), (300, 300), (900, 7)])
 def test_a_thumbnail_is_a_square_with_the_picture_at_its_top(shape):
     file = io.BytesIO()
     Image.new("RGB", shape, "red").save(file, "png")
     small = decode(plots.thumbnail(file.getvalue()))
     assert (small.format, small.size) == ("WEBP", (256, 256))
-    width, height = (max(1, side) for side in compress_image_size(Image.new("RGB", shape), 256).size)
+    width, height = compress_image_size(Image.new("RGB", shape), 256).size
     shown = np.asarray(small.convert("RGBA"))[..., 3] > 128
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     assert (rows[0], len(rows), len(columns)) == (0, height, width)
