@@ -22,6 +22,11 @@ from mlflow_dlviz.store import datasets, models, runs
 from mlflow_dlviz.store.put import Batch
 from mlflow_dlviz.writer import writer
 
+_BESIDE_STOCK = (
+    "it is on and logs parameters, metrics, data sets and the model itself, with its own faults (metrics again "
+    "as validation_*, minutes of waiting for a server that is gone); alone, mlflow_dlviz logs all these"
+)
+
 
 class Session:
     """One ``fit``: opened when training begins, closed once, with the status that it ended in.
@@ -50,7 +55,9 @@ class Session:
         with log.guarded("the recorder"):
             self.recorder = Recorder(self.model, self._options, log, epochs)
             self.recorder.begin(call)
-        if not stock:
+        if stock:
+            log.left_out("what MLflow's own autologging logs", _BESIDE_STOCK)
+        else:
             with log.guarded("parameters and model summary"):
                 self._log_facts(call)
 

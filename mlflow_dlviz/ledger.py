@@ -38,12 +38,14 @@ class Ledger:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
-    def failed(self, what: str, step: int | None, error: BaseException) -> None:
-        """Keep an error with its traceback; warn once per thing and kind of error."""
+    def failed(self, what: str, step: int | None, error: BaseException, cause: str | None = None) -> None:
+        """Keep an error with its traceback; warn once per cause (by default ``what``) and kind of error."""
         why = f"{type(error).__name__}: {error}"
         trace = "".join(tracebacks.format_exception(error))[-_TRACEBACK_LENGTH:]
         self._add(Entry("failed", what, step, why, trace))
-        self._say(f"{what}:{type(error).__name__}", f"{what} failed and is left out, training goes on: {why}")
+        self._say(
+            f"{cause or what}:{type(error).__name__}", f"{what} failed and is left out, training goes on: {why}"
+        )
 
     def left_out(self, what: str, why: str, *, say: bool = True) -> None:
         """Keep the reason why something does not apply; say it once."""

@@ -166,7 +166,7 @@ class Writer:
             run.ledger.count("batches", len(taken))
         except Exception as error:
             if len(taken) == 1:
-                run.ledger.failed(f"sending {taken[0][1]}", None, error)
+                run.ledger.failed(f"sending {taken[0][1]}", None, error, cause="sending")
                 return
             # One bad item must not take the others with it.
             for item in taken:
@@ -199,7 +199,8 @@ class Writer:
                 run.ledger.count("late")
         except Exception as error:
             run.ledger.count("failed")
-            run.ledger.failed(item.what, getattr(item, "step", None), error)
+            # The first word of a picture's key is its visual, which fails for all its leaves alike.
+            run.ledger.failed(item.what, getattr(item, "step", None), error, cause=item.what.split("/")[0])
 
     def _await_sent(self) -> None:
         with self._changed:

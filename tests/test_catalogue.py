@@ -74,7 +74,9 @@ def test_a_third_partys_visual_by_entry_point_and_by_argument(dlviz, runs, packa
     assert {len(frames) for frames in found.values()} == {2}
     lengths = [float(np.linalg.norm(weight.numpy())) for weight in model.trainable_weights]
     assert {float(frames[1]["norm"]) for frames in found.values()} == {*lengths}
-    assert run.data.metrics[names.metric_key("norms", kernel, "norm")] == pytest.approx(float(found[kernel][1]["norm"]))
+    assert run.data.metrics[names.metric_key("norms", kernel, "norm")] == pytest.approx(
+        float(found[kernel][1]["norm"])
+    )
     assert list(dlviz.load(run.info.run_id, "gap")["all"]) == [0, 1]
     assert run.data.tags["dlviz.status"] == "ok"
 

@@ -237,7 +237,7 @@ def thumbnail(png: bytes, size: int = 256) -> bytes:
     """
     with Image.open(io.BytesIO(png)) as image:
         scale = size / max(image.size)
-        shape = tuple(max(int(side * scale), 1) for side in image.size)
+        shape = (max(int(image.width * scale), 1), max(int(image.height * scale), 1))
         small = image.convert("RGB").resize(shape, Image.Resampling.LANCZOS)
     square = Image.new("RGBA", (size, size), (0, 0, 0, 0))
     square.paste(small, ((size - shape[0]) // 2, 0))

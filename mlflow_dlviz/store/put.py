@@ -28,6 +28,12 @@ _ENTITIES_A_REQUEST = 100
 _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 
+_ONLY_BY_SERVER = (
+    "this experiment was made by an MLflow server, and only that takes its artifacts: set MLFLOW_TRACKING_URI "
+    "to the server's address, or log to an experiment of another name. (`mlflow ui`, started in a folder "
+    'without a store, makes such an experiment "Default".)'
+)
+
 T = TypeVar("T")
 
 
@@ -118,7 +124,12 @@ def _put_files(ref: RunRef, files: Mapping[str, bytes]) -> None:
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        client(ref).log_artifacts(ref.known_id, folder)
+        try:
+            client(ref).log_artifacts(ref.known_id, folder)
+        except MlflowException as error:
+            if "mlflow-artifacts" not in str(error) or ref.tracking_uri.startswith("http"):
+                raise
+            raise MlflowException(_ONLY_BY_SERVER) from error
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
