@@ -8,11 +8,13 @@ the queue and :func:`mlflow_dlviz.store.put.put`.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -193,7 +195,9 @@ class Writer:
                     self._await_sent()
                 self.send(run, item.what, item.batch())
                 return
-            self.send(run, item.what, Batch(files=item.files()))
+            with _tidied():
+                files = item.files()
+            self.send(run, item.what, Batch(files=files))
             run.ledger.count("written")
             if not run.training:
                 run.ledger.count("late")
@@ -216,6 +220,25 @@ class Writer:
         with self._changed:
             self._busy[which] = False
             self._changed.notify_all()
+
+
+@contextmanager
+def _tidied() -> Iterator[None]:
+    """Collect what drawing leaves behind while it is young.
+
+    A figure is a web of cycles. Those that Python's collector meets half-made grow old, and beside
+    TensorFlow's million objects the old are next to never collected: 0.75 MB a picture stayed behind. Kept
+    back for the 50 ms of a picture, and then run on the young alone, it frees them all in a millisecond.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect(0)
 
 
 _WRITER = Writer()

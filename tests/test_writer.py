@@ -206,23 +206,41 @@ def busy(seconds, times):
     return draw
 
 
+def await_length(times, length):
+    deadline = time.monotonic() + 20
+    while len(times) < length:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_drawing_gives_way_while_training_and_not_after(run, writer, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     times = []
     writer.training_began()
     for index in range(2):
         writer.draw(picture(run, str(index), busy(0.05, times)))
-    assert writer.flush(30)
+    await_length(times, 4)
     assert times[2] - times[1] >= 0.4
-    # The rest after the second picture ends with the training.
+    assert writer.flush(30)
+    # The rest after a picture ends with the training.
     times.clear()
     writer.draw(picture(run, "long", busy(0.3, times)))
     writer.draw(picture(run, "next", busy(0.0, times)))
-    while len(times) < 2:
-        time.sleep(0.01)
+    await_length(times, 2)
     writer.training_ended()
+    await_length(times, 4)
+    assert times[2] - times[1] < 2
+
+
+def test_drawing_does_not_give_way_to_who_waits_for_it(run, writer, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    times = []
+    writer.training_began()
+    for index in range(2):
+        writer.draw(picture(run, str(index), busy(0.3, times)))
     assert writer.flush(30)
     assert times[2] - times[1] < 2
+    writer.training_ended()
 
 
 def test_training_that_ends_twice_is_no_trouble(writer):

@@ -113,6 +113,9 @@ class Passes:
 
     def _run(self, name: str, function: Callable[..., Any], x: Any) -> Any:
         x = map_arrays(tf.convert_to_tensor, x)
+        if self._model.run_eagerly:
+            # Perhaps it can't be traced; and a trace that fails may leave Keras' stack of name scopes astray.
+            return function(x)
         if name not in self._compiled:
             # Concrete, for any number of samples: called through tf.function, TensorFlow would count each new
             # model's trace as retracing of one function and warn of it.

@@ -124,6 +124,23 @@ def test_a_name_that_tensorflow_refuses_at_the_root():
     np.testing.assert_allclose(found["_hidden"].values, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
+def test_a_model_that_only_runs_eagerly():
+    class Numpy(layers.Layer):
+        def call(self, x):
+            return keras.ops.convert_to_tensor(np.sort(x.numpy(), axis=1))
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    model = keras.Sequential([Numpy(), layers.Dense(3, name="my layer")])
+    model.compile("sgd", "mse", run_eagerly=True)
+    x = X.reshape(-1, 4)
+    expected = model.predict(x, verbose=0)
+    passes = Passes(model, find_layers(model))
+    np.testing.assert_allclose(passes.predict(x), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(passes.activations(x)["my layer"].values, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_several_inputs_and_whole_numbers():
     ids, x = keras.Input((4,), dtype="int32", name="ids"), keras.Input((2,), name="x")
     embedded = layers.Flatten()(layers.Embedding(10, 2)(ids))
