@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from mlflow_dlviz import catalogue
@@ -75,9 +76,9 @@ def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]
 
 
 def _whole(argument: str, value: Any, least: int, unit: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{argument}={value!r}: expected a whole number of at least {least} ({unit})")
-    return value
+    return int(value)
 
 
 def _names(class_names: Any) -> tuple[str, ...] | None:

@@ -150,8 +150,8 @@ class Recorder:
             scores = self._scores[subset]
             prefix = "val_" if subset == "validation" else ""
             if scores["skipped"]:
-                why = "their prediction is NaN or infinite, or their label is no class of the model"
-                self._log.left_out(f"{int(scores['skipped'])} {subset} samples of the metrics", why)
+                why = "a prediction is NaN or infinite, or a label is no class of the model"
+                self._log.left_out(f"part of the {subset} set", f"{int(scores['skipped'])} samples: {why}")
             for name, value in summarise(scores["confusion"], self._options.metrics).items():
                 self._write_metric(logs, prefix + name, value)
         if self._watch is not None and "training" not in self._scores:

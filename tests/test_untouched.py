@@ -133,19 +133,21 @@ def test_what_was_passed_in_is_not_modified(dlviz, table, binary):
 def test_a_stateful_data_pipeline_gives_what_it_would_have_given(dlviz, table, binary):
     x, y, _ = table
 
-    def history():
-        rng = np.random.default_rng(5)
-
+    def pipeline(seed):
         def batches():
+            rng = np.random.default_rng(seed)
             while True:
                 rows = rng.integers(0, len(x), 16)
                 yield x[rows], y[rows, None]
 
         spec = (tf.TensorSpec((16, 4)), tf.TensorSpec((16, 1), tf.int32))
-        data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        return tf.data.Dataset.from_generator(batches, output_signature=spec)
+
+    def history():
+        data, validation = pipeline(5), pipeline(6)
         keras.utils.set_random_seed(0)
         return binary().fit(
-            data, steps_per_epoch=4, epochs=2, verbose=0, validation_data=data, validation_steps=2
+            data, steps_per_epoch=4, epochs=2, verbose=0, validation_data=validation, validation_steps=2
         ).history
 
     plain = history()
