@@ -1,8 +1,8 @@
 """Writes docs/cli.md from --help, and the gallery's pictures from runs of the examples.
 
-    python docs/make_pages.py            the command line's page
-    python docs/make_pages.py STORE      also the pictures, from the store (a tracking URI) that holds runs of the
-                                         experiments "digits", "moons" and "imbalanced"
+python docs/make_pages.py            the command line's page
+python docs/make_pages.py STORE      also the pictures, from the store (a tracking URI) that holds runs of the
+                                     experiments "digits", "moons" and "imbalanced"
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ PICTURES = {
 
 def cli_page() -> str:
     """The text of docs/cli.md."""
-    parts = ["# Command line", "", "Written by `python docs/make_pages.py`; a test holds it equal to `--help`.", ""]
+    parts = [
+        "# Command line",
+        "",
+        "Written by `python docs/make_pages.py`; a test holds it equal to `--help`.",
+        "",
+    ]
     for name, text in _helps():
         parts += [f"## `{name}`", "", "```text", text.rstrip(), "```", ""]
     return "\n".join(parts)

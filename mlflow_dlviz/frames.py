@@ -11,7 +11,7 @@ import numpy as np
 from mlflow.entities import Metric
 
 from mlflow_dlviz.capture.moment import Moment, NotShown
-from mlflow_dlviz.plots import encode, thumbnail
+from mlflow_dlviz.plots import encode_both
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.images import image_files, logged_images_tag
 from mlflow_dlviz.store.put import Batch, pack
@@ -113,8 +113,8 @@ class Frames:
         now = _now()
 
         def files() -> dict[str, bytes]:
-            png = encode(draw(**arrays))
-            return image_files(key, step, png, thumbnail(png), timestamp=now)
+            png, webp = encode_both(draw(**arrays))
+            return image_files(key, step, png, webp, timestamp=now)
 
         if not self._tagged:
             self._tagged = True

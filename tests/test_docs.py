@@ -37,7 +37,9 @@ def test_the_visuals_of_the_pages_draw(dlviz, runs, table):
     import keras
 
     for page in ("README.md", "docs/own-visual.md"):
-        [block] = [b for b in re.findall(r"```python\n(.*?)```", read(page), flags=re.DOTALL) if "def capture" in b]
+        [block] = [
+            b for b in re.findall(r"```python\n(.*?)```", read(page), flags=re.DOTALL) if "def capture" in b
+        ]
         exec(compile(block, page, "exec"), {})
         model = keras.Sequential([keras.layers.Dense(1, "sigmoid")])
         model.compile("adam", "binary_crossentropy")
@@ -76,7 +78,9 @@ def test_the_command_lines_page_equals_help():
 
 
 def test_ci_calls_the_readmes_test_command():
-    [command] = [line for line in read("README.md").splitlines() if line.startswith("python3 -m venv") and "pytest" in line]
+    [command] = [
+        line for line in read("README.md").splitlines() if line.startswith("python3 -m venv") and "pytest" in line
+    ]
     assert command in read(".ci/run").splitlines()
 
 

@@ -120,9 +120,7 @@ def test_what_was_passed_in_is_not_modified(dlviz, table, binary):
     copies = [value.copy() for value in (x, y, val_x, val_y)]
     callbacks = [keras.callbacks.TerminateOnNaN()]
     validation, weights = (val_x, val_y), {0: 1.0, 1: 2.0}
-    binary().fit(
-        x, y, epochs=2, verbose=0, callbacks=callbacks, validation_data=validation, class_weight=weights
-    )
+    binary().fit(x, y, epochs=2, verbose=0, callbacks=callbacks, validation_data=validation, class_weight=weights)
     assert len(callbacks) == 1
     assert validation == (val_x, val_y)
     assert weights == {0: 1.0, 1: 2.0}
@@ -146,9 +144,11 @@ def test_a_stateful_data_pipeline_gives_what_it_would_have_given(dlviz, table, b
     def history():
         data, validation = pipeline(5), pipeline(6)
         keras.utils.set_random_seed(0)
-        return binary().fit(
-            data, steps_per_epoch=4, epochs=2, verbose=0, validation_data=validation, validation_steps=2
-        ).history
+        return (
+            binary()
+            .fit(data, steps_per_epoch=4, epochs=2, verbose=0, validation_data=validation, validation_steps=2)
+            .history
+        )
 
     plain = history()
     dlviz.autolog(log_models=False)

@@ -223,9 +223,7 @@ def _try(name: str, formula: Formula) -> None:
 def _check_formula(name: Any, formula: Any) -> None:
     _check_name(name)
     if not callable(formula):
-        raise TypeError(
-            f"metrics: the formula {name!r} is {formula!r}; expected a function of tp, tn, fp, fn"
-        )
+        raise TypeError(f"metrics: the formula {name!r} is {formula!r}; expected a function of tp, tn, fp, fn")
     _try(name, formula)
 
 

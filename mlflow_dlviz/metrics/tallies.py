@@ -184,9 +184,7 @@ class ClassificationTally(keras.metrics.Metric):
         valid = ops.logical_and(valid, ops.all(ops.isfinite(outputs), axis=-1))
         weight, valid = self._weights(valid, sample_weight)
         self.skipped.assign_add(ops.sum(ops.cast(ops.logical_not(valid), "int64")))
-        self._count(
-            self.confusion, true * self.confusion.shape[0] + _predicted(outputs, self.from_logits), weight
-        )
+        self._count(self.confusion, true * self.confusion.shape[0] + _predicted(outputs, self.from_logits), weight)
         # A NaN has no bin: any will do, as its weight is 0.
         scores = ops.where(ops.expand_dims(valid, -1), _scores(outputs, self.from_logits), 0)
         self._count(self.histogram, self._cells(true, scores), weight)
@@ -259,7 +257,5 @@ def _registered_name(formula: Any) -> str | None:
 def _registered(name: str, known: str) -> Any:
     formula = keras.saving.get_registered_object(known)
     if formula is None:
-        raise ValueError(
-            f"the formula {name!r} was saved as {known!r}: import the module that registers it first"
-        )
+        raise ValueError(f"the formula {name!r} was saved as {known!r}: import the module that registers it first")
     return formula

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mlflow_dlviz.plots import activations, boundary, curves, probabilities
-    from mlflow_dlviz.plots._style import encode, thumbnail
+    from mlflow_dlviz.plots._style import encode, encode_both, thumbnail
 
 _MODULES = {
     "activations": "activations",
@@ -24,9 +24,9 @@ _MODULES = {
     "curves": "curves",
     "probabilities": "probabilities",
 }
-_HELPERS = ("encode", "thumbnail")
+_HELPERS = ("encode", "encode_both", "thumbnail")
 
-__all__ = ["activations", "boundary", "curves", "encode", "plot_for", "probabilities", "thumbnail"]
+__all__ = ["activations", "boundary", "curves", "encode", "encode_both", "plot_for", "probabilities", "thumbnail"]
 
 
 def plot_for(name: str) -> Callable[..., Figure]:

@@ -26,9 +26,7 @@ def fonts() -> tuple[list[str], frozenset[int]]:
     """The font families to use, and every code point that one of them can draw."""
     installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
-    charmaps = [
-        font_manager.get_font(installed[name]).get_charmap() for name in families if name in installed
-    ]
+    charmaps = [font_manager.get_font(installed[name]).get_charmap() for name in families if name in installed]
     return families, frozenset().union(*charmaps)
 
 

@@ -46,9 +46,7 @@ def draw(
         raise ValueError(f"activations: axes={str(axes)!r}, expected one of {sorted(_LAYOUTS)}")
     dimensions, layout = _LAYOUTS[str(axes)]
     if values.ndim != dimensions or values.size == 0:
-        raise ValueError(
-            f"activations of {str(layer)!r}: values of shape {values.shape} for axes {str(axes)!r}"
-        )
+        raise ValueError(f"activations of {str(layer)!r}: values of shape {values.shape} for axes {str(axes)!r}")
     figure = style.new_figure()
     kind = text(kind, 16)
     title = f"{text(layer, 30 - len(kind))} · {kind}"
@@ -160,9 +158,7 @@ def _maps(figure: Figure, values: np.ndarray, scale: Scale, *, input, **_) -> No
     count, height, width = values.shape
     columns, factor = tiling(count, height, width, room)
     sheet = mosaic(paint(resize(values, factor), scale), columns)
-    box = Box(
-        left + (room[1] - sheet.shape[1]) // 2, TOP + (room[0] - sheet.shape[0]) // 2, *sheet.shape[::-1]
-    )
+    box = Box(left + (room[1] - sheet.shape[1]) // 2, TOP + (room[0] - sheet.shape[0]) // 2, *sheet.shape[::-1])
     image = area.imshow(
         sheet, cmap=scale.cmap, norm=scale.norm, extent=box.extent, aspect="auto", interpolation="nearest"
     )
@@ -241,9 +237,7 @@ def _classes(figure: Figure, area: Axes, rest: Axes, box: Box, labels: np.ndarra
     if len(classes) <= 40:
         area.hlines(starts[1:] - 0.5, -0.5, area.get_xlim()[1], colors="white", linewidth=1.5)
     for i in style.spread(len(classes), min(10, int(box.height // 24))):
-        name = (
-            int(classes[i]) if class_names is None or not len(class_names) else class_names[int(classes[i])]
-        )
+        name = int(classes[i]) if class_names is None or not len(class_names) else class_names[int(classes[i])]
         middle = box.top + (starts[i] + counts[i] / 2) * box.height / len(labels)
         style.write(figure, box.left - 22, middle, text(name, 11), ha="right", va="center")
 

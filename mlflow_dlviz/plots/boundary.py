@@ -48,13 +48,9 @@ def draw(
     """
     xs, ys, probability = (np.asarray(a, dtype=np.float64) for a in (xs, ys, probability))
     if probability.shape != (len(ys), len(xs)) or min(probability.shape) < 2:
-        raise ValueError(
-            f"boundary: probability of shape {probability.shape} for a {len(ys)} x {len(xs)} grid"
-        )
+        raise ValueError(f"boundary: probability of shape {probability.shape} for a {len(ys)} x {len(xs)} grid")
     figure = style.new_figure()
-    style.header(
-        figure, "Decision boundary", epoch, _facts(float(agreement), points, labels, len(class_names))
-    )
+    style.header(figure, "Decision boundary", epoch, _facts(float(agreement), points, labels, len(class_names)))
     x, y = (_axis(axis_names[i], np.atleast_1d(explained)[i], str(plane)) for i in range(2))
     area = style.axes(figure, _BOX, xlabel=x, ylabel=y)
     area.set_facecolor(style.MISSING)
@@ -107,9 +103,7 @@ def _regions(area: Axes, xs, ys, probability: np.ndarray, predicted: np.ndarray,
     pixels = Image.fromarray(np.uint8(255 * picture)).resize(
         (int(_BOX.width), int(_BOX.height)), Image.Resampling.BILINEAR
     )
-    image = area.imshow(
-        np.asarray(pixels), extent=extent, origin="lower", aspect="auto", interpolation="nearest"
-    )
+    image = area.imshow(np.asarray(pixels), extent=extent, origin="lower", aspect="auto", interpolation="nearest")
     image.set_label("regions")
 
 

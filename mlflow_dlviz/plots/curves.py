@@ -28,9 +28,7 @@ def draw(*, names, epochs, values, best_epoch=None, title="") -> Figure:
     names, epochs = [str(name) for name in names], np.asarray(epochs, dtype=np.float64)
     values = np.asarray(values, dtype=np.float64)
     if values.shape != (len(names), len(epochs)):
-        raise ValueError(
-            f"curves: values of shape {values.shape} for {len(names)} names and {len(epochs)} epochs"
-        )
+        raise ValueError(f"curves: values of shape {values.shape} for {len(names)} names and {len(epochs)} epochs")
     order = np.argsort(epochs, kind="stable")
     epochs, series = epochs[order], dict(zip(names, values[:, order], strict=True))
     groups = pair(names)
@@ -102,9 +100,7 @@ def _panel(
     )
     for name in group:
         line = _VALIDATION if name.startswith("val_") else _TRAIN
-        dots: dict[str, Any] = (
-            {"marker": "o", "markersize": 7} if np.isfinite(series[name]).sum() == 1 else {}
-        )
+        dots: dict[str, Any] = {"marker": "o", "markersize": 7} if np.isfinite(series[name]).sum() == 1 else {}
         area.plot(epochs, series[name], label=name, **line, **dots)
     if best is not None:
         area.axvline(best, label="best epoch", zorder=0.5, **_BEST)

@@ -66,9 +66,7 @@ def _checked(counts, edges, class_names, dimensions: int) -> tuple[np.ndarray, n
     if counts.ndim != dimensions or shape[:2] != (len(class_names), 2) or 0 in shape:
         raise ValueError(f"probabilities: counts of shape {counts.shape} for {len(class_names)} class names")
     if edges.shape != (shape[2] + 1,):
-        raise ValueError(
-            f"probabilities: edges of shape {edges.shape} for {shape[2]} bins, expected one more"
-        )
+        raise ValueError(f"probabilities: edges of shape {edges.shape} for {shape[2]} bins, expected one more")
     return counts, edges
 
 
@@ -160,9 +158,7 @@ def _many(figure: Figure, counts: np.ndarray, edges: np.ndarray, class_names, su
         label = "class" if side else "rest"
         rest.add_collection(PolyCollection(outlines, facecolor=colour, alpha=0.45, linewidth=0, label=label))
         rest.add_collection(PolyCollection(outlines, facecolor="none", edgecolor=colour, linewidth=1.5))
-    floors = [
-        [(box.left, box.top + box.height), (box.left + box.width, box.top + box.height)] for box in boxes
-    ]
+    floors = [[(box.left, box.top + box.height), (box.left + box.width, box.top + box.height)] for box in boxes]
     rest.add_collection(PolyCollection(floors, edgecolor=style.INK, linewidth=1, closed=False))
     for k, box in zip(chosen, boxes, strict=True):
         style.write(figure, box.left, box.top - 4, text(class_names[k], 14), va="bottom")
@@ -180,9 +176,7 @@ def _scales(figure: Figure, boxes: list[Box]) -> None:
             style.write(figure, x, box.top + box.height + 4, mark, ha=side)
     style.write(figure, 8, 260, "share (√ scale)", style.LABEL, rotation=90, va="center")
     middle = (boxes[0].left + WIDTH) / 2
-    style.write(
-        figure, middle, 494, "predicted probability of the class", style.LABEL, ha="center", va="bottom"
-    )
+    style.write(figure, middle, 494, "predicted probability of the class", style.LABEL, ha="center", va="bottom")
 
 
 # ---- over the epochs -----------------------------------------------------------------------------------------
@@ -217,9 +211,7 @@ def _course(figure: Figure, counts: np.ndarray, class_names, subset, epochs: np.
     style.colourbar(figure, style.canvas(figure), bar, style.SEQUENTIAL, norm, marks, "share")
 
 
-def _heat(
-    figure: Figure, box: Box, share: np.ndarray, epochs: np.ndarray, norm, outer: tuple[bool, bool]
-) -> Axes:
+def _heat(figure: Figure, box: Box, share: np.ndarray, epochs: np.ndarray, norm, outer: tuple[bool, bool]) -> Axes:
     """One panel; share: (S, B). Frames stand side by side, at equal width, with their true epochs below."""
     area = style.axes(figure, box)
     area.imshow(

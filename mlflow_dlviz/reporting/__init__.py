@@ -23,7 +23,7 @@ from mlflow_dlviz.store.histories import ServerUnreachable, UnknownExperiment
 __all__ = ["NothingMatched", "Report", "ServerUnreachable", "UnknownExperiment", "report", "run_page"]
 
 # A run's own page is made while its process would like to end: fewer pictures, the same picture quality.
-_RUN_PAGE_FRAMES = 200
+_RUN_PAGE_FRAMES = 48
 
 
 class NothingMatched(LookupError):

@@ -21,9 +21,7 @@ def run_curves(run: RunData) -> dict[tuple[str, str], Curve]:
     return {place: clean(run.histories[metric]) for place, metric in pair_halves(run.histories).items()}
 
 
-def panels(
-    runs: Sequence[RunData], curves: Sequence[Mapping[tuple[str, str], Curve]]
-) -> list[dict[str, Any]]:
+def panels(runs: Sequence[RunData], curves: Sequence[Mapping[tuple[str, str], Curve]]) -> list[dict[str, Any]]:
     """What the page's script draws: a panel per metric, each with its lines by run and half."""
     lines = sum(map(len, curves))
     points = int(np.clip(MAX_POINTS // max(lines, 1), 20, _LINE_POINTS))

@@ -47,15 +47,11 @@ def fetch(
     problems: list[str] = []
     series = _histories(client, found, progress, notes, problems)
     frames = _frames(client, found, progress, max_frames, notes, problems)
-    names = (
-        histories.find_experiments(client, sorted({run.info.experiment_id for run in found})) if found else {}
-    )
+    names = histories.find_experiments(client, sorted({run.info.experiment_id for run in found})) if found else {}
     runs = [_run_data(run, names, series[run.info.run_id], frames[run.info.run_id]) for run in found]
     empty = [run for run in runs if not run.histories and not run.frames]
     excluded += [Excluded(run.id, run.name, "no metrics and no pictures") for run in empty]
-    query = Query(
-        histories.public_uri(client.tracking_uri), tuple(experiments), tuple(run_ids), filter, limit
-    )
+    query = Query(histories.public_uri(client.tracking_uri), tuple(experiments), tuple(run_ids), filter, limit)
     return Bundle(
         query, tuple(run for run in runs if run not in empty), tuple(excluded), tuple(notes), tuple(problems)
     )
@@ -112,16 +108,12 @@ def _frames(
     steps = {place: sorted(by_step) for place, by_step in refs.items()}
     planned = plan_frames(steps, max_frames)
     wanted = {
-        (run_id, key, step): refs[run_id, key][step]
-        for (run_id, key), each in planned.items()
-        for step in each
+        (run_id, key, step): refs[run_id, key][step] for (run_id, key), each in planned.items() for step in each
     }
     drawn = _fetch_frames(client, wanted, progress)
     failed = [place for place, frame in drawn.items() if frame.webp is None]
     if failed:
-        problems.append(
-            f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read; the tiles say why."
-        )
+        problems.append(f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read; the tiles say why.")
     kept = _fit_budget(drawn)
     total = sum(map(len, steps.values()))
     if len(kept) < total:
@@ -144,9 +136,7 @@ def _list_frames(
             found = images.list_images(client, run_id)
         # Artifact stores raise whatever their client library raises; the run's curves are still good.
         except Exception as error:
-            problems.append(
-                f"Run {run_id}: pictures could not be listed: {type(error).__name__}: {error}"[:300]
-            )
+            problems.append(f"Run {run_id}: pictures could not be listed: {type(error).__name__}: {error}"[:300])
             found = []
         for ref in found:
             refs.setdefault((run_id, ref.key), {})[ref.step] = ref

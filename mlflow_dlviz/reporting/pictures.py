@@ -23,9 +23,7 @@ def thin(steps: Sequence[int], most: int) -> list[int]:
     return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
-def plan_frames(
-    steps: Mapping[tuple[str, str], Sequence[int]], most: int
-) -> dict[tuple[str, str], list[int]]:
+def plan_frames(steps: Mapping[tuple[str, str], Sequence[int]], most: int) -> dict[tuple[str, str], list[int]]:
     """Of the steps of each (run, key), as many as keep the sum at or under ``most``: fewer each, alike for all.
 
     When not even one each fits, the first ``most`` of them have their last one.

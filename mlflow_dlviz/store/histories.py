@@ -67,9 +67,7 @@ def _check_reachable(uri: str) -> None:
     except requests.exceptions.SSLError:
         return
     except requests.exceptions.RequestException as error:
-        raise ServerUnreachable(
-            f"the tracking server at {public_uri(uri)} does not answer: {error}"
-        ) from error
+        raise ServerUnreachable(f"the tracking server at {public_uri(uri)} does not answer: {error}") from error
 
 
 def public_uri(uri: str) -> str:

@@ -78,10 +78,7 @@ def test_two_classes_are_as_scikit_learn(confusion):
     got = summarise(confusion)
     y, p = samples(confusion)
     assert [got[name] for name in ("tn", "fp", "fn", "tp")] == confusion.ravel().tolist()
-    assert (
-        list(confusion_matrix(y, p, labels=[0, 1]).ravel() if len(y) else [0] * 4)
-        == confusion.ravel().tolist()
-    )
+    assert list(confusion_matrix(y, p, labels=[0, 1]).ravel() if len(y) else [0] * 4) == confusion.ravel().tolist()
     if not len(y):
         return
     got_reference = precision_recall_fscore_support(y, p, labels=[1], zero_division=0)
@@ -135,9 +132,7 @@ def test_weights_that_round_stay_in_range():
 def test_a_formula_takes_plain_numbers_and_zero_over_zero_is_zero(name):
     formula = getattr(formulas, name)
     assert float(formula(tp=0, tn=0, fp=0, fn=0)) == 0
-    assert float(formula(tp=3, tn=4, fp=2, fn=1)) == pytest.approx(
-        summarise(np.array([[4, 2], [1, 3]]))[name]
-    )
+    assert float(formula(tp=3, tn=4, fp=2, fn=1)) == pytest.approx(summarise(np.array([[4, 2], [1, 3]]))[name])
 
 
 @warnings_are_errors
@@ -161,9 +156,7 @@ def test_an_own_formula_over_all_classes_is_taken_as_it_is():
 
 def test_an_own_formula_for_plain_numbers_is_called_class_by_class():
     own = resolve({"cost": lambda tp, tn, fp, fn: fn / max(tp, 1)})
-    assert summarise(np.array([[0, 2, 0], [0, 4, 1], [1, 0, 2]]), own)["cost_macro"] == pytest.approx(
-        2.75 / 3
-    )
+    assert summarise(np.array([[0, 2, 0], [0, 4, 1], [1, 0, 2]]), own)["cost_macro"] == pytest.approx(2.75 / 3)
 
 
 def test_an_own_formula_that_divides_by_a_python_zero_is_zero():

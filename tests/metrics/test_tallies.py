@@ -55,9 +55,7 @@ def test_counts_are_as_scikit_learn_and_numpy(seed, classes, bins):
     tally.update_state(y[:15], p[:15])
     tally.update_state(y[15:], p[15:])
     scores = tally.scores()
-    np.testing.assert_array_equal(
-        scores["confusion"], confusion_matrix(y, p.argmax(1), labels=range(classes))
-    )
+    np.testing.assert_array_equal(scores["confusion"], confusion_matrix(y, p.argmax(1), labels=range(classes)))
     np.testing.assert_array_equal(scores["histogram"], histogram(y, p, bins))
     np.testing.assert_array_equal(scores["edges"], np.histogram([], bins, (0, 1))[1])
     result = {name: float(value) for name, value in tally.result().items()}
@@ -329,9 +327,7 @@ def test_a_saved_model_keeps_the_tally_and_the_formulas_that_keras_knows(tmp_pat
 
 
 def test_the_config_makes_the_same_tally():
-    tally = ClassificationTally(
-        ["mcc", "f1"], classes=3, bins=7, from_logits=True, weighted=True, name="mine"
-    )
+    tally = ClassificationTally(["mcc", "f1"], classes=3, bins=7, from_logits=True, weighted=True, name="mine")
     again = ClassificationTally.from_config(tally.get_config())
     assert again.get_config() == tally.get_config()
     assert again.formulas == tally.formulas

@@ -237,9 +237,7 @@ def test_extreme_numbers_are_drawn_without_a_warning(limit, sign):
 
 
 def test_long_names_leave_room_for_the_epoch():
-    figure = draw(
-        np.zeros((2, 3, 3)), layer=np.array("a_layer/" * 20), kind=np.array("SeparableConvolution2D")
-    )
+    figure = draw(np.zeros((2, 3, 3)), layer=np.array("a_layer/" * 20), kind=np.array("SeparableConvolution2D"))
     encode(figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
     title, epoch = (line.get_window_extent(renderer) for line in figure.texts[:2])

@@ -37,9 +37,7 @@ def test_training_and_validation_share_a_panel_and_the_loss_comes_first():
 
 
 def test_the_best_epoch_is_marked_in_every_panel():
-    figure = draw(
-        {"loss": [2, 1, 3], "mcc": [0, 1, 0]}, epochs=[4, 5, 6], best_epoch=np.array(5), title="run $7"
-    )
+    figure = draw({"loss": [2, 1, 3], "mcc": [0, 1, 0]}, epochs=[4, 5, 6], best_epoch=np.array(5), title="run $7")
     for area in panels(figure):
         np.testing.assert_array_equal(lines(area)["best epoch"].get_xdata(), [5, 5])
         assert [label.get_text() for label in area.get_xticklabels()] == ["4", "5", "6"]
@@ -78,9 +76,7 @@ def test_pairing_keeps_every_name_once(names):
         assert groups[0][0] == "loss"
 
 
-@pytest.mark.parametrize(
-    "values", [[np.nan, np.nan], [1, np.nan], [3, 3], [0, 0], [np.inf, 1], [1e300, -1e300]]
-)
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [1, np.nan], [3, 3], [0, 0], [np.inf, 1], [1e300, -1e300]])
 def test_degenerate_values_are_drawn(values):
     encode(draw({"loss": values, "$m$ <b>\n": values}))
 

@@ -51,9 +51,7 @@ def test_two_classes_show_the_second_ones_probability_by_true_class():
     counts = np.zeros((2, 2, 20))
     counts[1, 0, 2], counts[1, 1, 18] = 30, 5
     figure = probabilities.draw(**arguments(counts, ["healthy", "ill"]))
-    bars = {
-        patch.get_label(): patch.get_data().values for patch in figure.axes[1].patches if patch.get_fill()
-    }
+    bars = {patch.get_label(): patch.get_data().values for patch in figure.axes[1].patches if patch.get_fill()}
     assert (np.argmax(bars["healthy"]), np.argmax(bars["ill"])) == (2, 18)
     # Shares, not counts: the small class is as high as the large one.
     assert bars["healthy"].max() == bars["ill"].max() == 1

@@ -163,8 +163,7 @@ def test_plots_are_found_by_name():
 def test_round_ticks_lie_within_the_limits(low, span):
     ticks = style.round_ticks(low, low + span)
     assert all(
-        low - 1e-9 * abs(low) - 1e-9 * span <= tick <= low + span * (1 + 1e-9) + 1e-9 * abs(low)
-        for tick in ticks
+        low - 1e-9 * abs(low) - 1e-9 * span <= tick <= low + span * (1 + 1e-9) + 1e-9 * abs(low) for tick in ticks
     )
     assert 2 <= len(ticks) <= 6
 

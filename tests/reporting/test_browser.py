@@ -178,9 +178,7 @@ def test_hostile_names_do_nothing(page, make_run, store_uri, tmp_path):
         "🦊\u202e" + "x" * 200,
     ]
     ids = [
-        make_run(
-            name=name, metrics={"loss": [1.0, 0.5]}, params={"p": f"{name}{place}"}, pictures={"a/b": [0]}
-        )
+        make_run(name=name, metrics={"loss": [1.0, 0.5]}, params={"p": f"{name}{place}"}, pictures={"a/b": [0]})
         for place, name in enumerate(names)
     ]
     path = tmp_path / "hostile.html"
@@ -203,9 +201,7 @@ def test_inside_mlflows_artifact_viewer(page, saved, mlflow_server):
     client = MlflowClient(mlflow_server)
     run_id = client.create_run("0").info.run_id
     client.log_artifact(run_id, str(saved))
-    page.goto(
-        f"{mlflow_server}/#/experiments/0/runs/{run_id}/artifacts/report.html?workflowType=machine_learning"
-    )
+    page.goto(f"{mlflow_server}/#/experiments/0/runs/{run_id}/artifacts/report.html?workflowType=machine_learning")
     frame = page.wait_for_selector("iframe[src^='blob:']", timeout=60_000).content_frame()
     frame.locator("[data-go=curves]").click(timeout=30_000)
     wait_until(lambda: has_ink(frame), 30)
@@ -214,9 +210,7 @@ def test_inside_mlflows_artifact_viewer(page, saved, mlflow_server):
     assert frame.locator("#epoch-shown").inner_text() == "epoch 0"
     wait_until(lambda: frame.locator("img:visible").first.evaluate("image => image.naturalWidth") == 300)
     # What MLflow's own page complains about is not ours.
-    ours = [
-        said for said in page.complaints if "blob:" in said or "Content Security" in said or "bokeh" in said
-    ]
+    ours = [said for said in page.complaints if "blob:" in said or "Content Security" in said or "bokeh" in said]
     assert ours == []
 
 

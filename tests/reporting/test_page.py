@@ -116,9 +116,7 @@ def test_nothing_points_outside_the_page():
         assert not attributes.get("src"), tag
         assert attributes.get("href", "data:,") == "data:,"
     assert ("meta", {"charset": "utf-8"}) in parsed.elements
-    policy = next(
-        a["content"] for _, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(a["content"] for _, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
 
 
@@ -174,9 +172,7 @@ def test_durations(seconds, words):
 
 
 def test_panels_say_what_is_missing_and_not_finite():
-    runs = [
-        run_data(1, tags={"dlviz.status": "ok"}, histories={"loss": series(1, float("nan"), float("inf"))})
-    ]
+    runs = [run_data(1, tags={"dlviz.status": "ok"}, histories={"loss": series(1, float("nan"), float("inf"))})]
     [panel] = charts.panels(runs, [charts.run_curves(run) for run in runs])
     assert panel == {
         "name": "loss", "main": True, "axis": "epoch",
@@ -197,9 +193,7 @@ def test_a_long_curve_is_shortened_without_losing_its_spikes():
 def test_one_run_has_a_page_of_its_own():
     parsed, data = parse(run_data(1, params={"lr": "0.1"}))
     assert ("body", {"class": "single"}) in parsed.elements
-    assert not [
-        attributes for _, attributes in parsed.elements if attributes.get("id") in ("filter", "legend")
-    ]
+    assert not [attributes for _, attributes in parsed.elements if attributes.get("id") in ("filter", "legend")]
     assert len(data["runs"]) == 1
 
 
@@ -217,9 +211,7 @@ def test_pictures_are_stored_once_each():
         Frame("b/y", 5, None, "gone"),
     )
     parsed, data = parse(run_data(1), run_data(2, frames=frames, histories={}))
-    images = json.loads(
-        "".join(text for attributes, text in parsed.scripts if attributes.get("id") == "images")
-    )
+    images = json.loads("".join(text for attributes, text in parsed.scripts if attributes.get("id") == "images"))
     assert len(images) == 2
     assert data["pictures"]["steps"] == [0, 1, 2, 5]
     assert data["pictures"]["strips"] == [{"run": 1, "frames": [[[0, 0], [2, 1]], [[1, 0], [5, "gone"]]]}]

@@ -35,9 +35,7 @@ def test_runs_are_fetched_with_all_they_have(experiment, make_run, store_uri):
     assert (run.id, run.name, run.experiment, run.status) == (run_id, "fox", experiment[1], "FINISHED")
     assert (run.seconds, run.params["lr"]) == (125.0, "0.1")
     assert list(run.histories) == ["loss"]
-    assert [(frame.key, frame.step) for frame in run.frames] == [
-        ("activations/01.conv", step) for step in (0, 1)
-    ]
+    assert [(frame.key, frame.step) for frame in run.frames] == [("activations/01.conv", step) for step in (0, 1)]
     assert Image.open(io.BytesIO(run.frames[0].webp)).format == "WEBP"
     assert [(gone.name, gone.reason) for gone in bundle.excluded] == [("empty", "no metrics and no pictures")]
     assert set(stages) == {"metrics", "pictures", "pictures: listing"}

@@ -124,7 +124,4 @@ def test_images_are_converted_as_they_are_read(client, run_id):
     def fail(png):
         raise SyntaxError("broken")
 
-    assert (
-        images.fetch_images(client, [place], convert=fail)[place].reason
-        == "not a readable image (SyntaxError)"
-    )
+    assert images.fetch_images(client, [place], convert=fail)[place].reason == "not a readable image (SyntaxError)"
