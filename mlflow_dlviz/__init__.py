@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mlflow_dlviz import catalogue, metrics, plots
     from mlflow_dlviz.autologging import autolog, paused
+    from mlflow_dlviz.capture.moment import NotShown
     from mlflow_dlviz.reporting import report
     from mlflow_dlviz.store.load import load
     from mlflow_dlviz.visual import AtEnd, Every, LogSpaced, Visual
@@ -27,6 +28,7 @@ _HOMES = {
     "flush": "writer",
     "load": "store.load",
     "report": "reporting",
+    "NotShown": "capture.moment",
     "Visual": "visual",
     "Every": "visual",
     "LogSpaced": "visual",
@@ -40,6 +42,7 @@ __all__ = [
     "AtEnd",
     "Every",
     "LogSpaced",
+    "NotShown",
     "Visual",
     "autolog",
     "catalogue",

@@ -50,7 +50,11 @@ class Session:
         first = int(call.settings.get("initial_epoch", 0)) if call is not None else 0
         stock = any(_is_stock(callback) for callback in self._callbacks)
         opened = runs.open_run({"mlflow.autologging": "dlviz"})
-        self.log = log = OpenLog(opened, first, self._options.monitor, stock=stock)
+        try:
+            self.log = log = OpenLog(opened, first, self._options.monitor, stock=stock)
+        except BaseException:
+            runs.end_run(opened, "FAILED")
+            raise
         writer().training_began()
         with log.guarded("the recorder"):
             self.recorder = Recorder(self.model, self._options, log, epochs)
@@ -58,23 +62,31 @@ class Session:
         if stock:
             log.left_out("what MLflow's own autologging logs", _BESIDE_STOCK)
         else:
-            with log.guarded("parameters and model summary"):
-                self._log_facts(call)
+            with log.guarded("parameters"):
+                self._log_params(call)
+            with log.guarded("the model summary and the data sets"):
+                self._log_texts(call)
 
     def close(self, status: str) -> None:
         """End with FINISHED, FAILED or KILLED; safe to call twice."""
-        log, recorder = self.log, self.recorder
-        self.log = self.recorder = None
-        if recorder is not None:
-            recorder.detach()
+        log = self.log
         if log is None:
             return
-        with log.guarded("the end of the run"):
-            stopping = facts.early_stopping(self._callbacks)
-            log.finish(facts.stopping_metrics(stopping) if stopping is not None else {})
-        with log.guarded("the run's status"):
-            runs.end_run(log.opened, status)
-        writer().training_ended()
+        try:
+            if self.recorder is not None:
+                self.recorder.detach()
+            with log.guarded("the end of the run"):
+                stopping = facts.early_stopping(self._callbacks)
+                log.finish(facts.stopping_metrics(stopping) if stopping is not None else {})
+            with log.guarded("the run's status"):
+                runs.end_run(log.opened, status)
+        except BaseException:  # Ctrl-C while closing
+            with log.guarded("the run's status"):
+                runs.end_run(log.opened, "KILLED")
+            raise
+        finally:
+            self.log = self.recorder = None
+            writer().training_ended()
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +101,7 @@ class Session:
         with log.guarded("the model"):
             models.log_model(log.opened, self.model, *recorder.example())
 
-    def _log_facts(self, call: FitCall | None) -> None:
+    def _log_params(self, call: FitCall | None) -> None:
         assert self.log is not None
         log, settings = self.log, facts.optimizer_settings(self.model)
         if call is not None:
@@ -99,6 +111,10 @@ class Session:
             settings.update(facts.stopping_settings(stopping))
         everything = {name: facts.as_text(value) for name, value in settings.items()}
         log.params(facts.notable(settings, self.model), everything)
+
+    def _log_texts(self, call: FitCall | None) -> None:
+        assert self.log is not None
+        log = self.log
         log.send("the model summary", Batch(files={"model_summary.txt": facts.model_summary(self.model).encode()}))
         for context, data in (("train", call.train), ("eval", call.validation)) if call is not None else ():
             if data is not None:

@@ -38,7 +38,7 @@ class Frames:
 
     def due(self, epoch: int, epochs: int) -> list[Visual]:
         """The visuals due at ``epoch`` of ``epochs``, both counted within this ``fit``."""
-        return [visual for visual in self._visuals if visual.cadence.due(epoch, epochs)]
+        return [visual for visual in list(self._visuals) if self._is_due(visual, epoch, epochs)]
 
     def behind(self, step: int) -> list[Visual]:
         """The visuals without a frame at ``step``: due when training ended earlier than planned."""
@@ -65,6 +65,14 @@ class Frames:
                 self._draw(partial(_evolved, evolve[name], frames), key, {}, int(frames[0]["epoch"]))
         self._stories = {}
 
+    def _is_due(self, visual: Visual, epoch: int, epochs: int) -> bool:
+        try:
+            return visual.cadence.due(epoch, epochs)
+        except Exception as error:
+            self._leave_out(visual)
+            self._run.ledger.failed(f"cadence of visual {visual.name!r}", epoch, error)
+            return False
+
     def _leave_out(self, visual: Visual) -> None:
         self._visuals = [other for other in self._visuals if other is not visual]
 
@@ -83,13 +91,14 @@ class Frames:
         self._store(visual, moment.epoch, files, metrics)
         for leaf, arrays in leaves.items():
             self._draw(visual.draw, names.image_key(visual.name, leaf), arrays, moment.epoch)
-        self._last[visual.name] = moment.epoch
+        if leaves:
+            self._last[visual.name] = moment.epoch
 
     def _freeze(self, visual: Visual, moment: Moment) -> Arrays:
         if visual.freeze is None:
             return {}
         if visual.name not in self._frozen:
-            self._frozen[visual.name] = visual.freeze(moment)
+            self._frozen[visual.name] = _kept(visual.freeze(moment))
             self._store(visual, moment.epoch, {names.frozen_path(visual.name): self._frozen[visual.name]}, [])
         return self._frozen[visual.name]
 
@@ -113,7 +122,8 @@ class Frames:
         now = _now()
 
         def files() -> dict[str, bytes]:
-            png, webp = encode_both(draw(**arrays))
+            # Copies: a draw may well work in place.
+            png, webp = encode_both(draw(**{name: value.copy() for name, value in arrays.items()}))
             return image_files(key, step, png, webp, timestamp=now)
 
         if not self._tagged:
@@ -127,14 +137,20 @@ def _checked(visual: Visual, leaves: Any) -> dict[str, dict[str, np.ndarray]]:
     """What a capture returned, as arrays. Raises TypeError for anything but leaf -> name -> array."""
     if not isinstance(leaves, Mapping) or not all(isinstance(arrays, Mapping) for arrays in leaves.values()):
         raise TypeError(f"{visual.name!r} captured {type(leaves).__name__}, expected {{leaf: {{name: array}}}}")
-    plain = {
-        str(leaf): {name: np.asarray(value) for name, value in arrays.items()} for leaf, arrays in leaves.items()
-    }
+    plain = {str(leaf): _kept(arrays) for leaf, arrays in leaves.items()}
     for leaf, arrays in plain.items():
         for name, value in arrays.items():
             if value.dtype.hasobject:
                 raise TypeError(f"{visual.name}/{leaf}: array {name!r} has dtype object, expected numbers or text")
     return plain
+
+
+def _kept(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Copies that nobody can change: they are stored and drawn later, on other threads."""
+    kept = {name: np.array(value) for name, value in arrays.items()}
+    for value in kept.values():
+        value.flags.writeable = False
+    return kept
 
 
 def _evolved(evolve: Callable[..., Any], frames: Sequence[Arrays]) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from typing import Any
 import keras
 
 from mlflow_dlviz.callback import Closing, Opening, Session
+from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.options import Options
 from mlflow_dlviz.writer import call_at_exit
 
@@ -102,14 +104,15 @@ def _seam(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, callbacks: Any = None, add_history: bool = False, *args: Any, **kwargs: Any) -> None:
         original(self, callbacks, add_history, *args, **kwargs)
         options = _State.options
-        if add_history and options is not None and not PAUSED.get() and _compiled(self.model):
-            _join(self, options)
+        # A list that the user made has no model yet, and we no part in it.
+        model = getattr(self, "_model", None)
+        if add_history and options is not None and not PAUSED.get() and getattr(model, "compiled", False):
+            try:
+                _join(self, options)
+            except Exception as error:
+                logger.warning("mlflow_dlviz: this fit is not recorded: %s: %s", type(error).__name__, error)
 
     return __init__
-
-
-def _compiled(model: Any) -> bool:
-    return model is not None and getattr(model, "compiled", False)
 
 
 def _join(callback_list: Any, options: Options) -> None:
@@ -192,3 +195,6 @@ def _close_unwatched(model: Any = None) -> None:
 
 
 call_at_exit(_close_unwatched)
+if hasattr(os, "register_at_fork"):
+    # The fits of the parent are not the child's to close.
+    os.register_at_fork(after_in_child=_UNWATCHED.clear)

@@ -44,7 +44,8 @@ class Ledger:
         trace = "".join(tracebacks.format_exception(error))[-_TRACEBACK_LENGTH:]
         self._add(Entry("failed", what, step, why, trace))
         self._say(
-            f"{cause or what}:{type(error).__name__}", f"{what} failed and is left out, training goes on: {why}"
+            f"{cause or what}:{type(error).__name__}",
+            f"{what} failed and is left out, training goes on: {why.splitlines()[0]}",
         )
 
     def left_out(self, what: str, why: str, *, say: bool = True) -> None:

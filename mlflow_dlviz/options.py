@@ -66,7 +66,7 @@ def check(
 def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]:
     if cadence is None:
         return tuple(visuals)
-    if isinstance(cadence, int):
+    if isinstance(cadence, Integral):
         cadence = Every(_whole("cadence", cadence, 1, "epochs"))
     if isinstance(cadence, type) or not callable(getattr(cadence, "due", None)):
         raise TypeError(

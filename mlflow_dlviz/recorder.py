@@ -1,6 +1,6 @@
 """One ``fit`` from its first to its last moment: what is counted, captured and logged of it.
 
-Knows Keras' models but not its callbacks, so that custom loops can be recorded too.
+Knows Keras' models but not its callbacks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAYERS = 16
 
 
 class Recorder:
-    """Records one ``fit`` of one model."""
+    """Records one ``fit`` of one model: what is counted, captured and written into Keras' logs."""
 
     def __init__(self, model: Any, options: Options, log: OpenLog, epochs: int) -> None:
         self._model = model
@@ -44,6 +44,7 @@ class Recorder:
         self._passes: Passes | None = None
         self._scores: dict[str, Arrays] = {}
         self._samples: int | None = None
+        self._validates = False
         self._first: int | None = None
         self._epoch_began = 0.0
         self._last: tuple[int, Mapping[str, float]] | None = None
@@ -53,9 +54,16 @@ class Recorder:
         with self._log.guarded("counting"):
             self._attach()
         with self._log.guarded("the probe"):
-            self._probe = self._take_probe(call)
+            try:
+                self._probe = self._take_probe(call)
+            except NotShown as reason:
+                self._log.left_out(
+                    "pictures of a sample of the data", str(reason), say=bool(self._options.visuals)
+                )
         if call is not None:
-            self._samples = facts.samples(call.train[0])
+            # With steps_per_epoch an epoch is not a pass over the data.
+            self._validates = call.validation is not None
+            self._samples = None if call.settings.get("steps_per_epoch") else facts.samples(call.train[0])
 
     def epoch_begins(self) -> None:
         """Count the epoch from zero."""
@@ -79,7 +87,7 @@ class Recorder:
         with self._log.guarded("the metrics of the whole set", epoch):
             self._keep_scores("training")
             self._write_metrics(logs)
-            self._log.epoch_took(seconds, self._samples)
+        self._log.epoch_took(seconds, self._samples)
         self._last = (epoch, facts.scalars(logs))
         if self._first is None:
             self._first = epoch
@@ -113,7 +121,9 @@ class Recorder:
         if self._probe is None or not isinstance(self._probe.x, np.ndarray):
             return None, None
         example = self._probe.x[:4]
-        return example, self._compiled_passes().predict(example)
+        with self._log.guarded("the model's signature"):
+            return example, self._compiled_passes().predict(example)
+        return None, None
 
     def _attach(self) -> None:
         if not self._head.classifies:
@@ -124,6 +134,8 @@ class Recorder:
 
     def _make_tally(self, y_shape: Any, prediction_shape: Any) -> tuple[Any, str]:
         reason = fits(y_shape, prediction_shape)
+        if self._head.independent and prediction_shape[-1] != 1 and len(prediction_shape) > 1:
+            reason = "a binary loss on several units trains independent labels, not classes"
         if reason:
             return None, reason
         tally = ClassificationTally(
@@ -152,8 +164,10 @@ class Recorder:
             if scores["skipped"]:
                 why = "a prediction is NaN or infinite, or a label is no class of the model"
                 self._log.left_out(f"part of the {subset} set", f"{int(scores['skipped'])} samples: {why}")
-            for name, value in summarise(scores["confusion"], self._options.metrics).items():
-                self._write_metric(logs, prefix + name, value)
+            for formulas in self._options.metrics.apart():
+                with self._log.guarded(f"metrics {', '.join(formulas.own) or 'of the whole set'}"):
+                    for name, value in summarise(scores["confusion"], formulas).items():
+                        self._write_metric(logs, prefix + name, value)
         if self._watch is not None and "training" not in self._scores:
             counted = "training" if self._scores else "whole"
             self._log.left_out(f"metrics of the {counted} set", self._watch.reason)
@@ -186,6 +200,7 @@ class Recorder:
             probe=self._probe,
             head=self._head,
             rng=self._rng(epoch),
+            validates=self._validates,
             class_names=self._class_names(),
             values=values,
         )

@@ -53,7 +53,7 @@ class OpenLog:
         self._history = _HISTORIES.setdefault(key, _History(RunLog(opened.ref)))
         self.run = self._history.run
         self.run.training = True
-        next_epoch = max(self._history.next_epoch, int(opened.tags.get(names.NEXT_EPOCH_TAG, 0)))
+        next_epoch = max(self._history.next_epoch, _whole(opened.tags.get(names.NEXT_EPOCH_TAG)))
         self._offset = max(0, next_epoch - first_epoch)
         self._monitor = monitor
         self._logged: set[str] = set()
@@ -164,6 +164,11 @@ class OpenLog:
         better: Callable[[float, float], bool] = float.__lt__ if minimised(monitor) else float.__gt__
         if math.isfinite(value) and (best is None or monitor not in best[1] or better(value, best[1][monitor])):
             self._history.best = (step, dict(logs))
+
+
+def _whole(tag: str | None) -> int:
+    # Anybody can edit a tag.
+    return int(tag) if tag is not None and tag.isdecimal() else 0
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:

@@ -31,7 +31,6 @@ EXIT_SECONDS = 60.0
 # With training on as many cores as there are, a tenth of the time goes into drawing; else half of it.
 _FEW_CORES = 4
 _PAUSE_FEW, _PAUSE_MANY = 9.0, 1.0
-_POLL = 0.05
 
 
 @dataclass
@@ -60,7 +59,6 @@ class Task:
     run: RunLog
     what: str
     batch: Callable[[], Batch]
-    after_sending: bool = True
 
 
 Sending: TypeAlias = Batch | Callable[[], Batch]
@@ -79,6 +77,7 @@ class Writer:
         self._busy = {"send": False, "draw": False}
         self._training = 0
         self._awaited = 0
+        self._stopped = False
         self._threads: list[threading.Thread] = []
 
     def send(self, run: RunLog, what: str, batch: Sending) -> None:
@@ -123,7 +122,12 @@ class Writer:
             return len(self._outbox) + len(self._drawings) + sum(self._busy.values())
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until nothing waits; True if so, False if ``timeout`` seconds did not suffice."""
+        """Wait until nothing waits; True if so, False if ``timeout`` seconds did not suffice.
+
+        Raises RuntimeError on the writer's own threads, which would wait for themselves.
+        """
+        if threading.current_thread() in self._threads:
+            raise RuntimeError("flush() was called while drawing, which is what it waits for")
         with self._changed:
             self._awaited += 1
             self._changed.notify_all()
@@ -131,6 +135,16 @@ class Writer:
                 return self._changed.wait_for(self._idle, timeout)
             finally:
                 self._awaited -= 1
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Give up what waits, and let the threads end: killed while drawing, they take the process down."""
+        with self._changed:
+            self._stopped = True
+            self._outbox.clear()
+            self._drawings.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
 
     def _idle(self) -> bool:
         return not (self._outbox or self._drawings or any(self._busy.values()))
@@ -141,16 +155,19 @@ class Writer:
     def _start(self) -> None:
         if not self._threads:
             loops = (self._send_loop, self._draw_loop)
-            self._threads = [
+            threads = [
                 threading.Thread(target=loop, name=f"mlflow-dlviz{loop.__name__}", daemon=True) for loop in loops
             ]
-            for thread in self._threads:
+            for thread in threads:
                 thread.start()
+            self._threads = threads
 
     def _send_loop(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._outbox))
+                self._changed.wait_for(lambda: self._stopped or self._outbox)
+                if self._stopped:
+                    return
                 run = self._outbox[0][0]
                 taken = [item for item in self._outbox if item[0] is run]
                 self._outbox = deque(item for item in self._outbox if item[0] is not run)
@@ -166,7 +183,7 @@ class Writer:
             for refused in put(run.ref, merge(batches)):
                 run.ledger.left_out(refused.split(" = ")[0], refused, say=False)
             run.ledger.count("batches", len(taken))
-        except Exception as error:
+        except BaseException as error:  # a SystemExit, too, must not end this thread
             if len(taken) == 1:
                 run.ledger.failed(f"sending {taken[0][1]}", None, error, cause="sending")
                 return
@@ -177,7 +194,9 @@ class Writer:
     def _draw_loop(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._drawings))
+                self._changed.wait_for(lambda: self._stopped or self._drawings)
+                if self._stopped:
+                    return
                 item = self._drawings.popleft()
                 self._busy["draw"] = True
             began = time.thread_time()
@@ -191,8 +210,7 @@ class Writer:
         run = item.run
         try:
             if isinstance(item, Task):
-                if item.after_sending:
-                    self._await_sent()
+                self._await_sent()
                 self.send(run, item.what, item.batch())
                 return
             with _tidied():
@@ -201,20 +219,21 @@ class Writer:
             run.ledger.count("written")
             if not run.training:
                 run.ledger.count("late")
-        except Exception as error:
-            run.ledger.count("failed")
+        except BaseException as error:  # a SystemExit, too, must not end this thread
+            if isinstance(item, Picture):
+                run.ledger.count("failed")
             # The first word of a picture's key is its visual, which fails for all its leaves alike.
             run.ledger.failed(item.what, getattr(item, "step", None), error, cause=item.what.split("/")[0])
 
     def _await_sent(self) -> None:
         with self._changed:
-            self._changed.wait_for(self._sent)
+            self._changed.wait_for(lambda: self._stopped or self._sent())
 
     def _give_way(self, worked: float) -> None:
         """While a ``fit`` runs, rest in proportion to the time spent drawing, unless someone waits for it."""
         pause = worked * (_PAUSE_FEW if (os.cpu_count() or 1) <= _FEW_CORES else _PAUSE_MANY)
         with self._changed:
-            self._changed.wait_for(lambda: not self._training or self._awaited, timeout=pause)
+            self._changed.wait_for(lambda: self._stopped or not self._training or self._awaited, timeout=pause)
 
     def _done(self, which: str) -> None:
         with self._changed:
@@ -270,6 +289,9 @@ def flush(timeout: float | None = None) -> bool:
     return _WRITER.flush(timeout)
 
 
+_GAVE_UP: list[bool] = []
+
+
 def _at_exit() -> None:
     if not _WRITER.flush(EXIT_SECONDS):
         logger.warning(
@@ -278,6 +300,13 @@ def _at_exit() -> None:
             _WRITER.waiting(),
             EXIT_SECONDS,
         )
+        _GAVE_UP.append(True)
+
+
+def _at_last() -> None:
+    # By now threads of the user's own have ended, too, and what they logged since is sent.
+    _WRITER.flush(EXIT_SECONDS if not _GAVE_UP else 0.0)
+    _WRITER.stop()
 
 
 def call_at_exit(function: Callable[[], Any]) -> None:
@@ -291,3 +320,4 @@ def call_at_exit(function: Callable[[], Any]) -> None:
 
 
 call_at_exit(_at_exit)
+atexit.register(_at_last)

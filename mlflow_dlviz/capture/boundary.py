@@ -61,6 +61,7 @@ def capture(moment: Moment, frozen: Arrays) -> Mapping[str, Arrays]:
 def to_probabilities(head: Head, predictions: np.ndarray) -> np.ndarray:
     """Class probabilities (N, K) from what the model returned (N, units)."""
     values = np.asarray(predictions, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
     if values.shape[1] == 1:
         positive = 1 / (1 + np.exp(-np.clip(values, -700, 700))) if head.from_logits else values
         return np.concatenate([1 - positive, positive], axis=1)
@@ -79,6 +80,8 @@ def _table(moment: Moment) -> np.ndarray:
     if isinstance(x, dict | list | tuple) or x.ndim != 2 or x.dtype.kind not in "biuf":
         shape = "several inputs" if isinstance(x, dict | list | tuple) else f"inputs of shape {x.shape[1:]}"
         raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {shape}")
+    if any(type(layer).__name__ == "Embedding" for layer in moment.model.layers):
+        raise NotShown("the model takes ids, and between ids there is no boundary")
     if x.shape[1] < 2 or len(x) < 2:
         raise NotShown(f"a boundary needs 2 features and 2 samples, the probe has shape {x.shape}")
     if not np.isfinite(x).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ def fit_settings(call: FitCall) -> dict[str, Any]:
 
 def optimizer_settings(model: Any) -> dict[str, Any]:
     """``optimizer_<setting>``: the optimizer's configuration."""
-    config = {"name": model.optimizer.name, **model.optimizer.get_config()}
+    config = dict(model.optimizer.get_config())
+    # Keras numbers the optimizers of a process: "adam_2".
+    config["name"] = re.sub(r"_\d+$", "", str(model.optimizer.name))
     return {f"optimizer_{name}": value for name, value in config.items()}
 
 
@@ -40,7 +43,7 @@ def notable(settings: Mapping[str, Any], model: Any) -> dict[str, str]:
     usual = {name: value.default for name, value in inspect.signature(keras.Model.fit).parameters.items()}
     try:
         default_optimizer = type(model.optimizer)().get_config()
-    except TypeError:
+    except Exception:  # a constructor of the user's own may want arguments, or refuse to do without
         default_optimizer = {}
     usual.update({f"optimizer_{name}": value for name, value in default_optimizer.items()})
     return {

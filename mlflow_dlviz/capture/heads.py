@@ -18,12 +18,14 @@ _MULTI = (
 @dataclass(frozen=True)
 class Head:
     """kind: "binary" (one unit, or two softmax units), "multiclass" or "other"; from_logits: no sigmoid or
-    softmax was applied yet; reason: why a head is "other", in words.
+    softmax was applied yet; reason: why a head is "other", in words; independent: whether the loss takes each
+    unit for a question of its own, so that only one unit makes two classes.
     """
 
     kind: str
     from_logits: bool = False
     reason: str = ""
+    independent: bool = False
 
     @property
     def classifies(self) -> bool:
@@ -48,7 +50,7 @@ def find_head(model: Any) -> Head:
     if name in _BINARY:
         if units not in (None, 1):
             return Head("other", reason=f"{name} on {units} units trains independent labels, not classes")
-        return Head("binary", _from_logits(loss))
+        return Head("binary", _from_logits(loss), independent=True)
     if name in _MULTI:
         if units == 1:
             return Head("other", reason=f"{name} needs one unit a class, the model has 1")

@@ -35,7 +35,8 @@ class Moment:
     epoch: the step in MLflow; logs: what Keras reports of the epoch; probe: None where ``fit`` was given data
     that can't be sampled; values: what the ``needs`` of the due visuals asked for, "activations" as
     ``{layer path: Activation}``, "scores" as ``{"training" | "validation": arrays}``, "predict" as a function
-    from inputs to predictions (N, units); head: what the model predicts; rng: seeded by ``seed`` and epoch.
+    from inputs to predictions (N, units); head: what the model predicts; rng: seeded by ``seed`` and epoch;
+    validates: whether ``fit`` has validation data, though perhaps not at this epoch.
     """
 
     model: Any
@@ -44,6 +45,7 @@ class Moment:
     probe: Probe | None
     head: Any
     rng: np.random.Generator
+    validates: bool = False
     class_names: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mlflow_dlviz.capture.moment import first_array, map_arrays
+from mlflow_dlviz.capture.moment import NotShown, first_array, map_arrays
 
 _SHOWN = (
     keras.layers.Conv1D,
@@ -83,7 +83,7 @@ class Passes:
     def __init__(self, model: Any, layers: Sequence[NamedLayer]) -> None:
         self._model = model
         self._layers = list(layers)
-        self._compiled: dict[str, Any] = {}
+        self._compiled: dict[tuple[Any, ...], Any] = {}
 
     def activations(self, x: Any) -> dict[str, Activation]:
         """What the chosen layers return on ``x``, or on its first samples where all would be too much."""
@@ -103,25 +103,29 @@ class Passes:
         }
 
     def predict(self, x: Any, batch: int = 8192) -> np.ndarray:
-        """Predictions (N, units) in inference mode, float32."""
+        """Predictions (N, units) in inference mode, float32. Raises NotShown for several outputs."""
         total = len(first_array(x))
         parts = [
-            self._run("predict", self._call, map_arrays(lambda values, at=at: values[at : at + batch], x)).numpy()
+            self._run("predict", self._call, map_arrays(lambda values, at=at: values[at : at + batch], x))
             for at in range(0, total, batch)
         ]
-        return np.concatenate(parts)
+        if not all(hasattr(part, "numpy") for part in parts):
+            raise NotShown("the model has several outputs")
+        return np.concatenate([part.numpy() for part in parts])
 
     def _run(self, name: str, function: Callable[..., Any], x: Any) -> Any:
         x = map_arrays(tf.convert_to_tensor, x)
         if self._model.run_eagerly:
             # Perhaps it can't be traced; and a trace that fails may leave Keras' stack of name scopes astray.
             return function(x)
-        if name not in self._compiled:
+        leaves = tf.nest.flatten(x)
+        kind = (name, *((leaf.dtype, *leaf.shape[1:]) for leaf in leaves))
+        if kind not in self._compiled:
             # Concrete, for any number of samples: called through tf.function, TensorFlow would count each new
             # model's trace as retracing of one function and warn of it.
             spec = map_arrays(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), x)
-            self._compiled[name] = tf.function(_scoped(function), autograph=False).get_concrete_function(spec)
-        return self._compiled[name](x)
+            self._compiled[kind] = tf.function(_scoped(function), autograph=False).get_concrete_function(spec)
+        return self._compiled[kind](x)
 
     def _samples(self, x: Any) -> int:
         total = len(first_array(x))

@@ -17,7 +17,9 @@ def capture(moment: Moment, frozen: Arrays) -> Mapping[str, Arrays]:
     edges (B + 1,) in [0, 1].  The arrays of :func:`mlflow_dlviz.plots.probabilities.draw`.
     """
     scores = moment.values["scores"]
-    subset = "validation" if "validation" in scores else "training"
+    subset = "validation" if moment.validates or "validation" in scores else "training"
+    if subset not in scores and scores:
+        return {}  # not an epoch that ``validation_freq`` validates
     if subset not in scores:
         raise NotShown("nothing was counted: see the reason given for the metrics")
     return {

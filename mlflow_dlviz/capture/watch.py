@@ -40,6 +40,7 @@ class Watch:
         vars(model)["test_step"] = self._marking(model.test_step)
         model.test_function = None
         model.make_train_function(force=True)
+        self._made = model.train_function
 
     def detach(self) -> None:
         """Leave the model as it was, its compiled functions too; safe to call twice."""
@@ -49,7 +50,9 @@ class Watch:
             else:
                 vars(self._model)[name] = value
         if self._saved:
-            self._model.train_function, self._model.test_function = self._compiled
+            # Compiled anew by the user in the meantime, what was there before belongs to another optimizer.
+            ours = self._model.train_function is self._made
+            self._model.train_function, self._model.test_function = self._compiled if ours else (None, None)
         self._saved = {}
 
     def reset(self, subset: str) -> None:
@@ -65,9 +68,9 @@ class Watch:
         return scores if scores is not None and (scores["confusion"].any() or scores["skipped"]) else None
 
     def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, **more: Any) -> Any:
-            self._count(y, y_pred, sample_weight)
-            return original(x, y, y_pred, sample_weight=sample_weight, **more)
+        def compute_metrics(*args: Any, **kwargs: Any) -> Any:
+            self._count(args, kwargs)
+            return original(*args, **kwargs)
 
         return compute_metrics
 
@@ -81,9 +84,10 @@ class Watch:
 
         return test_step
 
-    def _count(self, y: Any, y_pred: Any, sample_weight: Any) -> None:
+    def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # While Keras traces its step: whatever fails here must not fail there.
         try:
+            y, y_pred, sample_weight = _counted(*args, **kwargs)
             tally = self._tally("validation" if self._testing else "training", y, y_pred)
             if tally is not None:
                 tally.update_state(y, y_pred, sample_weight)
@@ -100,3 +104,8 @@ class Watch:
                     self._tallies[subset], reason = self._make_tally(y.shape, y_pred.shape)
                 self.reason = reason or self.reason
         return self._tallies[subset]
+
+
+def _counted(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    """What is counted of the arguments of Keras' ``compute_metrics``; a user's own may take others."""
+    return y, y_pred, sample_weight

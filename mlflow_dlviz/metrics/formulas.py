@@ -113,6 +113,10 @@ class Formulas:
     names: tuple[str, ...] = BUILT_IN
     own: Mapping[str, Formula] = field(default_factory=dict)
 
+    def apart(self) -> list[Formulas]:
+        """The built-in ones, then each of the user's own alone: so that one which fails takes no other along."""
+        return [Formulas(self.names), *(Formulas((), {name: formula}) for name, formula in self.own.items())]
+
 
 def _call(formula: Formula, values: tuple[Any, ...], xp: Any) -> Any:
     """What a formula makes of four counts of one shape, as float64; NaN, which is what 0/0 gives, is 0."""
