@@ -348,3 +348,77 @@ def test_without_a_run_the_fit_goes_on_and_says_so(dlviz, binary, table, monkeyp
 def test_the_public_names_are_there():
     for name in mlflow_dlviz.__all__:
         assert getattr(mlflow_dlviz, name) is not None
+
+
+def multi_output():
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(1, "sigmoid", name=name)(inputs) for name in "ab"]
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", ["binary_crossentropy"] * 2)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["integers", "several outputs", "ids"])
+def test_the_model_is_logged_whatever_it_takes_and_gives(dlviz, runs, binary, table, kind):
+    x, y, _ = table
+    dlviz.autolog(visuals=["boundary"])
+    if kind == "integers":
+        binary().fit((10 * x).astype("int32"), y, epochs=1, verbose=0)
+    elif kind == "several outputs":
+        multi_output().fit(x, [y[:, None], y[:, None]], epochs=1, verbose=0)
+    else:
+        layers = [keras.layers.Embedding(50, 4), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
+        model = keras.Sequential([keras.Input((6,), dtype="int32"), *layers])
+        model.compile("adam", "binary_crossentropy")
+        model.fit(np.random.default_rng(0).integers(0, 50, (120, 6)), y, epochs=1, verbose=0)
+    dlviz.flush(60)
+    [run] = runs()
+    assert len(run.outputs.model_outputs) == 1
+    assert run.data.tags["dlviz.status"] == "ok"
+
+
+def test_a_formula_that_fails_takes_no_other_along(dlviz, binary, table):
+    def broken(tp, tn, fp, fn):
+        return tp[0] / fn[0]
+
+    dlviz.autolog(
+        log_models=False, visuals=[], metrics={"broken": broken, "miss": lambda tp, tn, fp, fn: fn / (fn + tp)}
+    )
+    history = fit(binary(), table).history
+    assert {"val_mcc", "val_miss", "mcc"} <= history.keys()
+    assert "broken" not in history
+
+
+def test_ctrl_c_while_closing_ends_the_run_as_killed(dlviz, runs, binary, table, monkeypatch):
+    from mlflow_dlviz.runlog import OpenLog
+
+    def interrupted(self, more):
+        raise KeyboardInterrupt
+
+    dlviz.autolog(log_models=False, visuals=[])
+    monkeypatch.setattr(OpenLog, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(binary(), table)
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    assert mlflow.active_run() is None
+
+
+def test_epochs_without_validation_do_not_scatter_the_histogram(dlviz, runs, binary, table):
+    dlviz.autolog(log_models=False, visuals=["probabilities"])
+    fit(binary(), table, epochs=4, validation_freq=2)
+    dlviz.flush(60)
+    frames = dlviz.load(runs()[0].info.run_id, "probabilities")
+    assert {leaf: list(each) for leaf, each in frames.items()} == {"validation": [1, 3]}
+
+
+def test_a_drawing_that_exits_does_not_end_the_drawing_of_others(dlviz, runs, binary, table):
+    def leave(**arrays):
+        raise SystemExit(3)
+
+    good = dlviz.catalogue.boundary()
+    bad = dlviz.Visual("bad", good.capture, leave, needs=("predict",), freeze=good.freeze)
+    dlviz.autolog(log_models=False, visuals=[bad, "probabilities"])
+    fit(binary(), table)
+    assert dlviz.flush(60)
+    assert runs()[0].data.tags["dlviz.status"] == "partial"
+    assert runs()[0].data.metrics["dlviz/pictures_written"] > 0

@@ -184,7 +184,7 @@ def test_a_data_set_has_metrics_and_no_probe(recorded, dlviz):
     history, run, entries, _ = recorded(classifier(), data, validation_data=data, options={"visuals": None})
     assert nothing_failed(entries)
     assert len(history["val_mcc"]) == 2
-    assert "only arrays" in entries["the probe"]["why"]
+    assert "only arrays" in entries["pictures of a sample of the data"]["why"]
     assert {"activations", "boundary"} <= entries.keys()
     assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1]
 

@@ -210,3 +210,61 @@ def test_a_failing_visual_fails_alone_and_once(dlviz, runs, table, binary, caplo
     assert failures
     assert caplog.text.count("my mistake") == 1
     assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1, 2]
+
+
+class OwnMetrics(keras.Model):
+    """Its ``compute_metrics`` takes what its own ``train_step`` gives, and no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(1, "sigmoid")
+
+    def call(self, x):
+        return self.head(x)
+
+    def compute_metrics(self, x, y, y_pred):
+        return {"mine": keras.ops.mean(y_pred)}
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            y_pred = self(x)
+            loss = self.compute_loss(y=y, y_pred=y_pred)
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply(gradients, self.trainable_weights)
+        return self.compute_metrics(x, y, y_pred)
+
+
+def test_a_compute_metrics_of_the_users_own_is_called_as_without_us(dlviz, table):
+    dlviz.autolog(log_models=False, visuals=[])
+    keras.utils.set_random_seed(0)
+    model = OwnMetrics()
+    model.compile("adam", "binary_crossentropy")
+    history = model.fit(table[0], table[1][:, None], epochs=2, verbose=0).history
+    assert len(history["mine"]) == len(history["mcc"]) == 2
+
+
+def test_compiling_inside_a_fit_holds_afterwards(dlviz, table, binary):
+    x, y, _ = table
+    model = binary()
+    model.train_on_batch(x, y[:, None])
+    model.evaluate(x, y, verbose=0)
+    dlviz.autolog(log_models=False, visuals=[])
+
+    class Recompile(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.compile(keras.optimizers.SGD(0.0), "mse")
+            self.model.make_train_function()
+
+    model.fit(x, y, epochs=1, verbose=0, callbacks=[Recompile()])
+    before = model.get_weights()
+    model.train_on_batch(x, y[:, None])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = np.mean((model.predict(x, verbose=0)[:, 0] - y) ** 2)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_callback_list_without_a_model_can_be_made(dlviz):
+    dlviz.autolog()
+    assert keras.callbacks.CallbackList([], add_history=True).callbacks

@@ -80,7 +80,7 @@ def _table(moment: Moment) -> np.ndarray:
     if isinstance(x, dict | list | tuple) or x.ndim != 2 or x.dtype.kind not in "biuf":
         shape = "several inputs" if isinstance(x, dict | list | tuple) else f"inputs of shape {x.shape[1:]}"
         raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {shape}")
-    if any(type(layer).__name__ == "Embedding" for layer in moment.model.layers):
+    if any(type(layer).__name__ == "Embedding" for layer in getattr(moment.model, "layers", ())):
         raise NotShown("the model takes ids, and between ids there is no boundary")
     if x.shape[1] < 2 or len(x) < 2:
         raise NotShown(f"a boundary needs 2 features and 2 samples, the probe has shape {x.shape}")
