@@ -64,8 +64,16 @@ def trained(build, table, **options):
     return model, history.history, random.random(), np.random.random()
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in MODELS),
+        *((name, {"run_eagerly": True}) for name in MODELS),
+        # Compiling with XLA takes its time: one model with all that could differ.
+        ("noisy", {"jit_compile": True}),
+    ],
+    ids=str,
+)
 def test_weights_and_history_are_bit_identical(dlviz, table, name, options):
     plain, history, *drawn = trained(MODELS[name], table, **options)
     dlviz.autolog(log_models=False, cadence=1)
