@@ -13,17 +13,14 @@ import numpy as np
 
 from mlflow_dlviz.capture import facts
 from mlflow_dlviz.capture.fit_frame import FitCall
-from mlflow_dlviz.capture.heads import Head, find_head
 from mlflow_dlviz.capture.moment import Moment, NotShown, Probe
 from mlflow_dlviz.capture.passes import Passes, find_layers, spread
 from mlflow_dlviz.capture.probe import name_classes, take_probe
-from mlflow_dlviz.capture.watch import Watch
 from mlflow_dlviz.frames import Frames
-from mlflow_dlviz.metrics.formulas import summarise
-from mlflow_dlviz.metrics.tallies import ClassificationTally, fits
 from mlflow_dlviz.options import Options
 from mlflow_dlviz.runlog import OpenLog
-from mlflow_dlviz.visual import Arrays, Visual
+from mlflow_dlviz.scoring import Scoring
+from mlflow_dlviz.visual import Visual
 
 LAYERS = 16
 """More layers than these are not shown: the first, the last and an even choice between are."""
@@ -38,11 +35,9 @@ class Recorder:
         self._log = log
         self._epochs = epochs
         self._frames = Frames(options.visuals, log.run)
-        self._head: Head = find_head(model)
-        self._watch: Watch | None = None
+        self._scoring = Scoring(model, options, log)
         self._probe: Probe | None = None
         self._passes: Passes | None = None
-        self._scores: dict[str, Arrays] = {}
         self._samples: int | None = None
         self._validates = False
         self._first: int | None = None
@@ -52,7 +47,7 @@ class Recorder:
     def begin(self, call: FitCall | None) -> None:
         """Before the first epoch: take the probe, begin to count, log what is known already."""
         with self._log.guarded("counting"):
-            self._attach()
+            self._scoring.attach()
         with self._log.guarded("the probe"):
             try:
                 self._probe = self._take_probe(call)
@@ -68,25 +63,23 @@ class Recorder:
     def epoch_begins(self) -> None:
         """Count the epoch from zero."""
         self._epoch_began = time.perf_counter()
-        self._scores = {}
-        if self._watch is not None:
-            self._watch.reset("training")
+        self._scoring.reset("training")
 
     def test_begins(self) -> None:
         """Count the validation set from zero."""
-        if self._watch is not None:
-            self._watch.reset("validation")
+        self._scoring.reset("validation")
 
     def test_ends(self) -> None:
         """Keep the counts of the validation set."""
-        self._keep_scores("validation")
+        self._scoring.keep("validation")
 
     def epoch_ends(self, epoch: int, logs: dict[str, Any]) -> None:
         """Write the tallies' metrics into ``logs``, which every callback after ours sees, and capture."""
         seconds = time.perf_counter() - self._epoch_began
         with self._log.guarded("the metrics of the whole set", epoch):
-            self._keep_scores("training")
-            self._write_metrics(logs)
+            self._scoring.keep("training")
+            self._write_learning_rate(logs)
+            self._scoring.write(logs)
         self._log.epoch_took(seconds, self._samples)
         self._last = (epoch, facts.scalars(logs))
         if self._first is None:
@@ -112,9 +105,7 @@ class Recorder:
 
     def detach(self) -> None:
         """Leave the model as it was; safe to call twice."""
-        if self._watch is not None:
-            with self._log.guarded("detaching"):
-                self._watch.detach()
+        self._scoring.detach()
 
     def example(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """A few samples of the input and what the model makes of them; None for more than one array."""
@@ -125,59 +116,15 @@ class Recorder:
             return example, self._compiled_passes().predict(example)
         return None, None
 
-    def _attach(self) -> None:
-        if not self._head.classifies:
-            self._log.left_out("metrics of the whole set", self._head.reason, say=False)
-            return
-        self._watch = Watch(self._model, self._make_tally)
-        self._watch.attach()
-
-    def _make_tally(self, y_shape: Any, prediction_shape: Any) -> tuple[Any, str]:
-        reason = fits(y_shape, prediction_shape)
-        if self._head.independent and prediction_shape[-1] != 1 and len(prediction_shape) > 1:
-            reason = "a binary loss on several units trains independent labels, not classes"
-        if reason:
-            return None, reason
-        tally = ClassificationTally(
-            self._options.metrics, from_logits=self._head.from_logits, weighted=self._options.weighted
-        )
-        tally.build(y_shape, prediction_shape)
-        return tally, ""
-
     def _take_probe(self, call: FitCall | None) -> Probe:
         if call is None:
             raise NotShown("the data given to fit can't be read from this training loop")
-        return take_probe(call, self._head, self._options.probe, self._rng(0))
+        return take_probe(call, self._scoring.head, self._options.probe, self._rng(0))
 
-    def _keep_scores(self, subset: str) -> None:
-        scores = self._watch.scores(subset) if self._watch is not None else None
-        if scores is not None:
-            self._scores[subset] = scores
-
-    def _write_metrics(self, logs: dict[str, Any]) -> None:
+    def _write_learning_rate(self, logs: dict[str, Any]) -> None:
         rate = facts.learning_rate(self._model)
         if rate is not None:
             logs.setdefault("learning_rate", rate)
-        for subset in sorted(self._scores):
-            scores = self._scores[subset]
-            prefix = "val_" if subset == "validation" else ""
-            if scores["skipped"]:
-                why = "a prediction is NaN or infinite, or a label is no class of the model"
-                self._log.left_out(f"part of the {subset} set", f"{int(scores['skipped'])} samples: {why}")
-            for formulas in self._options.metrics.apart():
-                with self._log.guarded(f"metrics {', '.join(formulas.own) or 'of the whole set'}"):
-                    for name, value in summarise(scores["confusion"], formulas).items():
-                        self._write_metric(logs, prefix + name, value)
-        if self._watch is not None and "training" not in self._scores:
-            counted = "training" if self._scores else "whole"
-            self._log.left_out(f"metrics of the {counted} set", self._watch.reason)
-
-    def _write_metric(self, logs: dict[str, Any], name: str, value: float) -> None:
-        if name in logs and name not in self._log.ours:
-            self._log.left_out(f"metric {name!r}", "compiled by the user under the same name", say=False)
-            return
-        self._log.ours.add(name)
-        logs[name] = value
 
     def _rng(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng([self._options.seed, epoch])
@@ -186,7 +133,7 @@ class Recorder:
         needs = {need for visual in due for need in visual.needs}
         values: dict[str, Any] = {}
         if "scores" in needs:
-            values["scores"] = self._scores
+            values["scores"] = self._scoring.counts
         if needs & {"activations", "predict"}:
             passes = self._compiled_passes()
             values["predict"] = passes.predict
@@ -198,7 +145,7 @@ class Recorder:
             epoch=self._log.step(epoch),
             logs=self._last[1] if self._last else {},
             probe=self._probe,
-            head=self._head,
+            head=self._scoring.head,
             rng=self._rng(epoch),
             validates=self._validates,
             class_names=self._class_names(),
@@ -215,8 +162,7 @@ class Recorder:
         return self._passes
 
     def _class_names(self) -> tuple[str, ...]:
-        scores = next(iter(self._scores.values()), None)
-        classes = 0 if scores is None else len(scores["confusion"])
+        classes = self._scoring.classes
         if not classes and self._probe is not None and self._probe.labels is not None:
             classes = max(2, int(self._probe.labels.max(initial=0)) + 1)
         try:

@@ -17,6 +17,7 @@ FLOORS = [
     ["ledger", "metrics", "capture", "plots", "store"],
     ["catalogue", "writer", "reporting"],
     ["options", "frames", "runlog"],
+    ["scoring"],
     ["recorder"],
     ["callback"],
     ["hooks"],
