@@ -2,7 +2,7 @@
 
 python docs/make_pages.py            the command line's page
 python docs/make_pages.py STORE      also the pictures, from the store (a tracking URI) that holds runs of the
-                                     experiments "digits", "moons" and "imbalanced"
+                                     experiments "digits", "moons" and "imbalanced"; a run of "diabetes" is made
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PICTURES = {
     "probabilities": ("imbalanced", "probabilities", "validation", "last"),
     "boundary-first": ("moons", "boundary", "plane", "first"),
     "boundary-last": ("moons", "boundary", "plane", "last"),
+    "residuals": ("diabetes", "residuals", "validation", "last"),
 }
 
 
@@ -46,14 +47,33 @@ def cli_page() -> str:
 def save_pictures(store: str) -> None:
     """Draw the gallery's pictures again, from the stored numbers."""
     mlflow.set_tracking_uri(store)
+    train_regression()
     for name, (experiment, visual, leaf, which) in PICTURES.items():
         [run, *_] = mlflow.search_runs(experiment_names=[experiment], output_format="list")
         frames = mlflow_dlviz.load(run.info.run_id, visual)[leaf]
         arrays = frames[min(frames) if which == "first" else max(frames)]
         _save(name, mlflow_dlviz.plots.plot_for(visual)(**arrays))
-        if visual == "probabilities":
+        evolve = mlflow_dlviz.catalogue.BUILT_IN[visual]().evolve
+        if evolve is not None:
             stacked = {key: [frame[key] for frame in frames.values()] for key in arrays}
-            _save(f"{name}-evolution", mlflow_dlviz.plots.probabilities.evolve(**stacked))
+            _save(f"{name}-evolution", evolve(**stacked))
+
+
+def train_regression() -> None:
+    """A run of the experiment "diabetes": no example of ours predicts values."""
+    import keras
+    from sklearn.datasets import load_diabetes
+    from sklearn.preprocessing import scale
+
+    mlflow.set_experiment("diabetes")
+    x, y = load_diabetes(return_X_y=True)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Dense(32, "relu"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    mlflow_dlviz.autolog(log_models=False, visuals=["residuals"])
+    model.fit(scale(x), y, epochs=60, verbose=0, validation_split=0.3)
+    mlflow_dlviz.autolog(disable=True)
+    mlflow_dlviz.flush()
 
 
 def _save(name: str, figure: object) -> None:

@@ -80,10 +80,27 @@ def boundary(
     )
 
 
+def residuals(*, cadence: Cadence = LogSpaced(20)) -> Visual:
+    """Predicted against true values and the histogram of their difference, over the whole validation set."""
+    from mlflow_dlviz.capture import residuals as captured
+    from mlflow_dlviz.plots import residuals as drawn
+
+    return Visual(
+        name="residuals",
+        capture=captured.capture,
+        draw=drawn.draw,
+        evolve=drawn.evolve,
+        needs=("scores",),
+        cadence=cadence,
+        summary=_summary(residuals),
+    )
+
+
 BUILT_IN: dict[str, Callable[..., Visual]] = {
     "activations": activations,
     "probabilities": probabilities,
     "boundary": boundary,
+    "residuals": residuals,
 }
 
 

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+from mlflow_dlviz.capture.outputs import Output, split
 from mlflow_dlviz.visual import Arrays
 
 _ABSENT = object()
+# Of what a tally counts, any of these is not 0 once it has counted.
+_COUNTED = ("confusion", "multilabel_confusion", "samples", "skipped")
 
 
 class Watch:
-    """Feeds two tallies from the ``compute_metrics`` that the model's own steps call.
+    """Feeds tallies from the ``compute_metrics`` that the model's own steps call: one for each output and subset.
 
-    make_tally: ``(y_shape, prediction_shape) -> (metric or None, reason)``, called once for training and
-    once for validation, when the step is first traced and the shapes are known.
+    make_tally: ``(output) -> (tally or None, reason)``, called once for training and once for validation, when
+    the step is first traced and the shapes are known.
+
+    reason: why nothing is counted at all; reasons: why an output is not, by name.
 
     The tallies stay outside the model: as attributes they would remain in ``model.metrics`` after ``fit``.
     What Keras compiled before is put back by :meth:`detach`.
     """
 
-    def __init__(self, model: Any, make_tally: Callable[[Any, Any], tuple[Any, str]]) -> None:
+    def __init__(self, model: Any, make_tally: Callable[[Output], tuple[Any, str]]) -> None:
         self.reason = "the model's train_step does not call compute_metrics"
+        self.reasons: dict[str, str] = {}
         self._model = model
         self._make_tally = make_tally
-        self._tallies: dict[str, Any] = {}
+        self._tallies: dict[tuple[str, str], Any] = {}
         self._testing = False
         self._saved: dict[str, Any] = {}
 
@@ -57,15 +63,23 @@ class Watch:
 
     def reset(self, subset: str) -> None:
         """Count from zero; subset: "training" or "validation"."""
-        tally = self._tallies.get(subset)
-        if tally is not None:
-            tally.reset_state()
+        for (_, counted), tally in self._tallies.items():
+            if tally is not None and counted == subset:
+                tally.reset_state()
 
-    def scores(self, subset: str) -> Arrays | None:
-        """The counts since the last reset, None if nothing was counted."""
-        tally = self._tallies.get(subset)
-        scores = None if tally is None else tally.scores()
-        return scores if scores is not None and (scores["confusion"].any() or scores["skipped"]) else None
+    def scores(self, subset: str) -> Mapping[str, Arrays]:
+        """The counts since the last reset by output, of those of which anything was counted."""
+        found = {
+            output: tally.scores()
+            for (output, counted), tally in self._tallies.items()
+            if tally is not None and counted == subset
+        }
+        return {output: scores for output, scores in found.items() if _has_counted(scores)}
+
+    def count(self, subset: str, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count one batch; subset: "training" or "validation"."""
+        for output in split(self._model, y, y_pred, sample_weight):
+            self._count_output(subset, output)
 
     def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def compute_metrics(*args: Any, **kwargs: Any) -> Any:
@@ -87,23 +101,38 @@ class Watch:
     def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # While Keras traces its step: whatever fails here must not fail there.
         try:
-            y, y_pred, sample_weight = _counted(*args, **kwargs)
-            tally = self._tally("validation" if self._testing else "training", y, y_pred)
-            if tally is not None:
-                tally.update_state(y, y_pred, sample_weight)
+            self.count("validation" if self._testing else "training", *_counted(*args, **kwargs))
         except Exception as error:
             self.reason = f"{type(error).__name__}: {error}"
 
-    def _tally(self, subset: str, y: Any, y_pred: Any) -> Any:
-        if subset not in self._tallies:
-            if not hasattr(y, "shape") or not hasattr(y_pred, "shape"):
-                self._tallies[subset], self.reason = None, "the targets or the predictions are not one array"
-            else:
-                # Variables must live outside the graph that is being traced.
-                with tf.init_scope():
-                    self._tallies[subset], reason = self._make_tally(y.shape, y_pred.shape)
-                self.reason = reason or self.reason
-        return self._tallies[subset]
+    def _count_output(self, subset: str, output: Output) -> None:
+        try:
+            tally = self._tally(subset, output)
+            if tally is not None:
+                tally.update_state(output.y, output.y_pred, output.sample_weight)
+        except Exception as error:
+            self.reasons[output.name] = f"{type(error).__name__}: {error}"
+
+    def _tally(self, subset: str, output: Output) -> Any:
+        key = (output.name, subset)
+        if key not in self._tallies:
+            tally, reason = self._made_tally(output)
+            self._tallies[key] = tally
+            if reason:
+                self.reasons[output.name] = reason
+        return self._tallies[key]
+
+    def _made_tally(self, output: Output) -> tuple[Any, str]:
+        if not hasattr(output.y, "shape") or not hasattr(output.y_pred, "shape"):
+            return None, "the targets or the predictions are not one array"
+        # Variables must live outside the graph that is being traced. Under a distribution strategy this is
+        # one of its replicas; what is made here is in all of them, and the next replica finds it made.
+        with tf.init_scope():
+            return self._make_tally(output)
+
+
+def _has_counted(scores: Arrays) -> bool:
+    return any(scores[name].any() for name in _COUNTED if name in scores)
 
 
 def _counted(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:

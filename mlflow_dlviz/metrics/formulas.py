@@ -22,7 +22,8 @@ COUNTS = ("tp", "tn", "fp", "fn")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _ratio(a: Any, b: Any, xp: Any) -> Any:
+def ratio(a: Any, b: Any, xp: Any) -> Any:
+    """``a / b`` in float64, 0 where ``b`` is 0; the shape of ``b``."""
     # Wherever b is 0 here, so is a: dividing by 1 instead is 0, and nothing warns.
     a, b = xp.array(a, dtype="float64"), xp.array(b, dtype="float64")
     return a / xp.where(xp.equal(b, 0), xp.ones_like(b), b)
@@ -47,17 +48,17 @@ def counts(confusion: Any, xp: Any = np) -> tuple[Any, Any, Any, Any]:
 
 def precision(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
     """Positive predictive value, tp / (tp + fp), in [0, 1]; the shape of ``tp``."""
-    return _ratio(tp, tp + fp, xp)
+    return ratio(tp, tp + fp, xp)
 
 
 def recall(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
     """True positive rate (sensitivity), tp / (tp + fn), in [0, 1]; the shape of ``tp``."""
-    return _ratio(tp, tp + fn, xp)
+    return ratio(tp, tp + fn, xp)
 
 
 def specificity(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
     """True negative rate, tn / (tn + fp), in [0, 1]; the shape of ``tp``."""
-    return _ratio(tn, tn + fp, xp)
+    return ratio(tn, tn + fp, xp)
 
 
 def f1(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
@@ -65,7 +66,7 @@ def f1(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
 
     van Rijsbergen 1979, Information Retrieval, ch. 7, with beta = 1.
     """
-    return _ratio(2 * tp, 2 * tp + fp + fn, xp)
+    return ratio(2 * tp, 2 * tp + fp + fn, xp)
 
 
 def balanced_accuracy(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
@@ -79,7 +80,7 @@ def balanced_accuracy(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> An
         tp, fn = xp.stack([tp, tn]), xp.stack([fn, fp])
     support = tp + fn
     occurs = xp.where(xp.equal(support, 0), xp.zeros_like(support), xp.ones_like(support))
-    return _ratio(xp.sum(_ratio(tp, support, xp)), xp.sum(occurs), xp)
+    return ratio(xp.sum(ratio(tp, support, xp)), xp.sum(occurs), xp)
 
 
 def mcc(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
@@ -93,25 +94,45 @@ def mcc(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
     covariance = xp.sum(tp * tn - fp * fn)
     predicted = xp.sum((tp + fp) * (tn + fn))
     true = xp.sum((tp + fn) * (tn + fp))
-    return _ratio(covariance, xp.sqrt(predicted) * xp.sqrt(true), xp)
+    return ratio(covariance, xp.sqrt(predicted) * xp.sqrt(true), xp)
 
 
-_RATIOS: dict[str, Formula] = {"precision": precision, "recall": recall, "specificity": specificity, "f1": f1}
-_FORMULAS: dict[str, Formula] = {**_RATIOS, "balanced_accuracy": balanced_accuracy, "mcc": mcc}
+def iou(tp: Any, tn: Any, fp: Any, fn: Any, *, xp: Any = np) -> Any:
+    """Intersection over union (Jaccard index), tp / (tp + fp + fn), in [0, 1]; the shape of ``tp``."""
+    return ratio(tp, tp + fp + fn, xp)
 
-BUILT_IN = ("counts", *_FORMULAS)
-"""What ``metrics`` may name; "counts" stands for tp, tn, fp and fn of a binary problem."""
 
-_MEANS = [f"{name}_{mean}" for name in _RATIOS for mean in ("macro", "weighted")]
+RATIOS: dict[str, Formula] = {"precision": precision, "recall": recall, "specificity": specificity, "f1": f1}
+_FORMULAS: dict[str, Formula] = {**RATIOS, "balanced_accuracy": balanced_accuracy, "mcc": mcc, "iou": iou}
+
+OF_CLASSES = ("counts", *RATIOS, "balanced_accuracy", "mcc")
+OF_POSITIONS = (*OF_CLASSES, "iou")
+OF_LABELS = (*RATIOS, "subset_accuracy", "hamming_loss")
+OF_VALUES = ("r2", "mae", "rmse")
+"""What is computed by default of one class a sample, of a class at each position, of independent labels, and
+of values; "counts" stands for tp, tn, fp and fn of a binary problem."""
+
+BUILT_IN = (*OF_POSITIONS, "subset_accuracy", "hamming_loss", *OF_VALUES)
+"""What ``metrics`` may name; each output takes of it what applies to it."""
+
+_MEANS = [f"{name}_{mean}" for name in (*RATIOS, "iou") for mean in ("macro", "micro", "weighted")]
 _TAKEN = {*BUILT_IN, *COUNTS, *_MEANS, "loss", "learning_rate"}
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """Which metrics are computed: names of the built-in ones, and the user's own formulas by name."""
+    """Which metrics are computed: names of the built-in ones, and the user's own formulas by name.
 
-    names: tuple[str, ...] = BUILT_IN
+    names: None for all that are computed by default of the kind of output at hand.
+    """
+
+    names: tuple[str, ...] | None = None
     own: Mapping[str, Formula] = field(default_factory=dict)
+
+    def among(self, applicable: Collection[str], default: Collection[str] | None = None) -> list[str]:
+        """The names to compute of an output that so many apply to, in the usual order."""
+        wanted = (applicable if default is None else default) if self.names is None else self.names
+        return [name for name in BUILT_IN if name in wanted and name in applicable]
 
     def apart(self) -> list[Formulas]:
         """The built-in ones, then each of the user's own alone: so that one which fails takes no other along."""
@@ -131,20 +152,20 @@ def _call(formula: Formula, values: tuple[Any, ...], xp: Any) -> Any:
     return xp.where(xp.isnan(result), xp.zeros_like(result), result)
 
 
-def _call_per_class(name: str, formula: Formula, values: tuple[Any, ...], xp: Any) -> Any:
+def call_per_class(name: str, formula: Formula, values: tuple[Any, ...], xp: Any) -> Any:
     """As ``_call``; a formula for plain numbers, such as one with ``max``, is called class by class."""
     try:
         return _call(formula, values, xp)
     except Exception as error:
         if xp is np and len(values[0].shape) == 1:
-            return np.array([_call_per_class(name, formula, one, np) for one in zip(*values, strict=True)])
+            return np.array([call_per_class(name, formula, one, np) for one in zip(*values, strict=True)])
         raise ValueError(
             f"metrics: the formula {name!r} failed on counts of shape {tuple(values[0].shape)} "
             f"({type(error).__name__}: {error}); in a compiled step it can use operators and keras.ops only"
         ) from error
 
 
-def _spread(name: str, values: Any, support: Any, xp: Any) -> dict[str, Any]:
+def spread(name: str, values: Any, support: Any, xp: Any) -> dict[str, Any]:
     """One number under ``name``, or one for each class under the names of their means.
 
     values: () or (K,); support: () or (K,) samples of each true class.
@@ -157,17 +178,20 @@ def _spread(name: str, values: Any, support: Any, xp: Any) -> dict[str, Any]:
             f"metrics: the formula {name!r} returned shape {shape} for counts of shape "
             f"{tuple(xp.shape(support))}; expected a number, or one for each class"
         )
-    weighted = _ratio(xp.sum(values * support), xp.sum(support), xp)
+    weighted = ratio(xp.sum(values * support), xp.sum(support), xp)
     return {f"{name}_macro": xp.mean(values), f"{name}_weighted": weighted}
 
 
-def summarise(confusion: Any, formulas: Formulas | None = None, xp: Any = np) -> dict[str, Any]:
+def summarise(
+    confusion: Any, formulas: Formulas | None = None, xp: Any = np, *, positions: bool = False
+) -> dict[str, Any]:
     """Every metric of a confusion count by name, each a float64 scalar.
 
     confusion: (K, K), rows true, columns predicted. With K = 2, class 1 is the positive one: ``tp``, ``tn``,
     ``fp``, ``fn``, ``precision``, … With K > 2 a metric of one class becomes ``<name>_macro``, its mean over
     all K classes, and ``<name>_weighted``, its mean weighted by the samples of each true class.
-    ``balanced_accuracy`` and ``mcc`` are one number for any K.
+    ``balanced_accuracy`` and ``mcc`` are one number for any K. ``iou`` is there by default where ``positions``
+    were counted, such as pixels, and else where it is asked for by name.
 
     A user's formula is called once, with () counts for K = 2 and (K,) counts for K > 2, all float64, and
     treated alike: a number is taken as it is, (K,) numbers are averaged. NaN, which is what 0/0 gives, and a
@@ -180,13 +204,14 @@ def summarise(confusion: Any, formulas: Formulas | None = None, xp: Any = np) ->
         values = tuple(count[1] for count in values)
     support = values[0] + values[3]
     result: dict[str, Any] = {}
-    if "counts" in formulas.names and len(support.shape) == 0:
+    names = formulas.among(OF_POSITIONS, OF_POSITIONS if positions else OF_CLASSES)
+    if "counts" in names and len(support.shape) == 0:
         result.update(zip(COUNTS, values, strict=True))
-    for name in formulas.names:
+    for name in names:
         if name in _FORMULAS:
-            result.update(_spread(name, _FORMULAS[name](*values, xp=xp), support, xp))
+            result.update(spread(name, _FORMULAS[name](*values, xp=xp), support, xp))
     for name, formula in formulas.own.items():
-        result.update(_spread(name, _call_per_class(name, formula, values, xp), support, xp))
+        result.update(spread(name, call_per_class(name, formula, values, xp), support, xp))
     return {name: float(value) for name, value in result.items()} if xp is np else result
 
 
@@ -213,7 +238,7 @@ def _try(name: str, formula: Formula) -> None:
     # A formula may be meant for a binary problem, or for many classes, alone: one that works is enough.
     for values in (one, several):
         try:
-            _spread(name, _call(formula, values, np), values[0] + values[3], np)
+            spread(name, _call(formula, values, np), values[0] + values[3], np)
             return
         except Exception as error:
             errors.append(error)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from mlflow_dlviz.plots import activations, boundary, curves, probabilities
+    from mlflow_dlviz.plots import activations, boundary, curves, probabilities, residuals
     from mlflow_dlviz.plots._style import encode, encode_both, thumbnail
 
 _MODULES = {
@@ -23,10 +23,21 @@ _MODULES = {
     "boundary": "boundary",
     "curves": "curves",
     "probabilities": "probabilities",
+    "residuals": "residuals",
 }
 _HELPERS = ("encode", "encode_both", "thumbnail")
 
-__all__ = ["activations", "boundary", "curves", "encode", "encode_both", "plot_for", "probabilities", "thumbnail"]
+__all__ = [
+    "activations",
+    "boundary",
+    "curves",
+    "encode",
+    "encode_both",
+    "plot_for",
+    "probabilities",
+    "residuals",
+    "thumbnail",
+]
 
 
 def plot_for(name: str) -> Callable[..., Figure]:

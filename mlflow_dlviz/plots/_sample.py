@@ -14,17 +14,22 @@ _LAST = HEIGHT - MARGIN
 
 
 def beside(figure: Figure, area: Axes, sample) -> bool:
-    """Draw the sample at the left; False when it is neither an image nor a table's row."""
+    """Draw the sample at the left; False when it is neither an image nor a table's row.
+
+    Of an image with neither one channel nor the three colours the mean over the channels is drawn.
+    """
     sample = np.asarray(sample)
-    if sample.size == 0 or sample.dtype.kind not in "fiub":
+    if sample.size == 0 or sample.dtype.kind not in "fiub" or not 1 <= sample.ndim <= 3:
         return False
+    caption = "input"
     if sample.ndim == 1:
         _features(area, sample)
-    elif sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] in (1, 3)):
-        _picture(area, sample)
+    elif sample.ndim == 3 and sample.shape[2] not in (1, 3):
+        _picture(area, _unit(sample).mean(axis=2))
+        caption = f"input, mean of {sample.shape[2]}"
     else:
-        return False
-    style.write(figure, MARGIN, TOP - 2, "input", style.TICK, style.SOFT)
+        _picture(area, _unit(sample))
+    style.write(figure, MARGIN, TOP - 2, caption, style.TICK, style.SOFT)
     return True
 
 
@@ -39,7 +44,7 @@ def _unit(sample: np.ndarray) -> np.ndarray:
 
 
 def _picture(area: Axes, sample: np.ndarray) -> None:
-    sample = _unit(sample)
+    """An image in [0, 1]: (H, W), (H, W, 1) or (H, W, 3)."""
     sample = sample[..., 0] if sample.ndim == 3 and sample.shape[2] == 1 else sample
     height, width = sample.shape[:2]
     room = _LAST - TOP - 26

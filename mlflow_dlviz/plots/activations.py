@@ -33,8 +33,9 @@ def draw(
     axes: 0-d unicode, one of the three above.
     low, limit: 0-d, the colour limits, fixed over epochs. low is 0 (one-sided layers) or -limit.
     channels: (C,) int, which of the layer's ``total`` (0-d int) channels these are.
-    input: the sample that caused them: (H, W) or (H, W, 1 or 3) image, or (F,) features; any other shape,
-        an empty one as well, is left out, as it is beside many samples.
+    input: the sample that caused them: (H, W) or (H, W, channels) image, or (F,) features; any other shape,
+        an empty one as well, is left out, as it is beside many samples. Of an image with other than 1 or 3
+        channels their mean is shown.
     layer, kind: 0-d unicode, the layer's path in the model and its class.
     epoch: 0-d int, 0-based.
     dead: 0-d, share of the chosen channels with no activation at all on the probe, in [0, 1].

@@ -17,7 +17,7 @@ _SHARES = [(0.0, "0"), (0.01, "1 %"), (0.1, "10 %"), (0.25, "25 %"), (0.5, "50 %
 _CLASS, _REST = style.COLOURS[1], style.COLOURS[0]
 
 
-def draw(*, counts, edges, class_names, subset, epoch) -> Figure:
+def draw(*, counts, edges, class_names, subset, epoch, multilabel=False) -> Figure:
     """Draw how the predicted probabilities spread at one epoch.
 
     Two classes: the probability of the second, by true class. More: each class' own probability for its
@@ -28,25 +28,27 @@ def draw(*, counts, edges, class_names, subset, epoch) -> Figure:
     counts: (K, 2, B) samples by predicted probability of class k; [k, 1] those of class k, [k, 0] the rest.
     edges: (B + 1,) edges of the bins, rising, in [0, 1].
     class_names: (K,) unicode. subset: 0-d unicode, "validation" or "training". epoch: 0-d int, 0-based.
+    multilabel: 0-d bool, whether these are independent labels, with a panel each however few they are.
     """
     counts, edges = _checked(counts, edges, class_names, 3)
-    counts, edges = rebin(counts, edges, 25 if len(counts) < 3 else 20)
+    two = len(counts) < 3 and not np.any(multilabel)
+    counts, edges = rebin(counts, edges, 25 if two else 20)
     figure = style.new_figure()
-    if len(counts) < 3:
+    if two:
         _two(figure, counts, edges, class_names, subset, epoch)
     else:
-        _many(figure, counts, edges, class_names, subset, epoch)
+        _many(figure, counts, edges, class_names, subset, epoch, "label" if np.any(multilabel) else "class")
     return figure
 
 
-def evolve(*, counts, edges, class_names, subset, epoch) -> Figure:
+def evolve(*, counts, edges, class_names, subset, epoch, multilabel=False) -> Figure:
     """Draw how the histograms changed: a heat map of epoch by probability for each true class.
 
     Two classes: the probability of the second, for the samples of each. More: the probability that the
     samples of each class were given for it, in at most 12 panels.
 
     Every argument is :func:`draw`'s with S frames stacked on axis 0: counts (S, K, 2, B), edges (S, B + 1),
-    class_names (S, K), subset (S,), epoch (S,) int, evenly spaced or not.
+    class_names (S, K), subset (S,), epoch (S,) int, evenly spaced or not, multilabel (S,).
     """
     counts, epoch = np.asarray(counts, dtype=np.float64), np.atleast_1d(epoch)
     if counts.ndim != 4 or not len(counts):
@@ -56,7 +58,8 @@ def evolve(*, counts, edges, class_names, subset, epoch) -> Figure:
     counts, edges = _checked(counts[order], np.asarray(edges)[-1], names, 4)
     counts, edges = rebin(counts, edges, 25)
     figure = style.new_figure()
-    _course(figure, counts, names, np.atleast_1d(subset)[-1], epoch[order])
+    kind = "label" if np.any(multilabel) else "class"
+    _course(figure, counts, names, np.atleast_1d(subset)[-1], epoch[order], kind)
     return figure
 
 
@@ -144,12 +147,13 @@ def _outline(box: Box, edges: np.ndarray, height: np.ndarray) -> np.ndarray:
     return np.column_stack([x, y])
 
 
-def _many(figure: Figure, counts: np.ndarray, edges: np.ndarray, class_names, subset, epoch) -> None:
+def _many(figure: Figure, counts: np.ndarray, edges: np.ndarray, class_names, subset, epoch, kind: str) -> None:
     chosen = most_frequent(counts)
     some = f" · {len(chosen)} largest of {len(counts)}" if len(chosen) < len(counts) else ""
-    style.header(figure, f"P(class), {text(subset, 12)}{some}", epoch)
+    style.header(figure, f"P({kind}), {text(subset, 12)}{some}", epoch)
     rest = style.canvas(figure)
-    _legend(figure, rest, [(_CLASS, "samples of the class"), (_REST, "all others")], 250)
+    of = "samples with the label" if kind == "label" else "samples of the class"
+    _legend(figure, rest, [(_CLASS, of), (_REST, "all others")], 250)
     boxes = _panels(len(chosen), left=62, right=WIDTH, top=TOP - 8, bottom=BOTTOM + 12)
     # All panels on one canvas: as axes of their own, twelve take three times as long.
     height = shares(counts[chosen])
@@ -162,10 +166,10 @@ def _many(figure: Figure, counts: np.ndarray, edges: np.ndarray, class_names, su
     rest.add_collection(PolyCollection(floors, edgecolor=style.INK, linewidth=1, closed=False))
     for k, box in zip(chosen, boxes, strict=True):
         style.write(figure, box.left, box.top - 4, text(class_names[k], 14), va="bottom")
-    _scales(figure, boxes)
+    _scales(figure, boxes, kind)
 
 
-def _scales(figure: Figure, boxes: list[Box]) -> None:
+def _scales(figure: Figure, boxes: list[Box], kind: str) -> None:
     """The ends of both scales, at the outer panels only."""
     _, columns = _grid(len(boxes))
     for box in boxes[::columns]:
@@ -176,21 +180,22 @@ def _scales(figure: Figure, boxes: list[Box]) -> None:
             style.write(figure, x, box.top + box.height + 4, mark, ha=side)
     style.write(figure, 8, 260, "share (√ scale)", style.LABEL, rotation=90, va="center")
     middle = (boxes[0].left + WIDTH) / 2
-    style.write(figure, middle, 494, "predicted probability of the class", style.LABEL, ha="center", va="bottom")
+    foot = f"predicted probability of the {kind}"
+    style.write(figure, middle, 494, foot, style.LABEL, ha="center", va="bottom")
 
 
 # ---- over the epochs -----------------------------------------------------------------------------------------
 
 
-def _course(figure: Figure, counts: np.ndarray, class_names, subset, epochs: np.ndarray) -> None:
+def _course(figure: Figure, counts: np.ndarray, class_names, subset, epochs: np.ndarray, kind: str) -> None:
     """counts: (S, K, 2, B)."""
-    if counts.shape[1] == 2:
+    if counts.shape[1] == 2 and kind == "class":
         of = text(class_names[1], 14)
         title, stacks = f"P({of})", [counts[:, 1, 0], counts[:, 1, 1]]
         titles = [f"true class: {name}" for name in texts(class_names, 16)]
     else:
         chosen = most_frequent(counts[-1])
-        title, stacks = "P(true class)", [counts[:, k, 1] for k in chosen]
+        title, stacks = f"P(true {kind})", [counts[:, k, 1] for k in chosen]
         titles = texts(class_names[chosen], 12)
     some = f" · {len(stacks)} largest of {counts.shape[1]}" if len(stacks) < counts.shape[1] else ""
     style.header(figure, f"{title} by epoch, {text(subset, 12)}{some}")

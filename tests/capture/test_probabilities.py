@@ -1,5 +1,7 @@
 """The histogram behind the picture is that of the model's predictions on the whole set."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,25 @@ def test_without_a_validation_set_it_is_the_training_set(moment):
     assert leaf == "training"
     assert arrays["subset"] == "training"
     assert arrays["epoch"] == 3
+
+
+def test_several_outputs_and_labels_have_a_leaf_each(moment):
+    labels = {"histogram": np.ones((3, 2, 4)), "edges": np.linspace(0, 1, 5), "multilabel_confusion": np.ones(3)}
+    values = {"scores": {"validation.a": SCORES, "validation.b": labels, "validation.c": {"residuals": 0}}}
+    got = probabilities.capture(moment(values=values), {})
+    assert list(got) == ["validation.a", "validation.b"]
+    assert [bool(arrays["multilabel"]) for arrays in got.values()] == [False, True]
+    assert got["validation.b"]["class_names"].tolist() == ["0", "1", "2"]
+
+
+def test_an_epoch_without_validation_shows_nothing(moment):
+    validates = dataclasses.replace(moment(values={"scores": {"training": SCORES}}), validates=True)
+    assert probabilities.capture(validates, {}) == {}
+
+
+def test_values_have_no_probabilities(moment):
+    with pytest.raises(NotShown, match="no output predicts classes or labels"):
+        probabilities.capture(moment(values={"scores": {"validation": {"residuals": 0}}}), {})
 
 
 def test_without_counts_it_is_not_shown(moment):

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from mlflow_dlviz.capture.heads import find_head
 from mlflow_dlviz.capture.watch import Watch
-from mlflow_dlviz.metrics.tallies import ClassificationTally, fits
+from mlflow_dlviz.metrics.classification import ClassificationTally, fits
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 4)).astype("float32")
@@ -31,12 +31,12 @@ class Count(keras.callbacks.Callback):
         self.watch = Watch(self.model, self.make)
         self.watch.attach()
 
-    def make(self, y_shape, prediction_shape):
-        reason = fits(y_shape, prediction_shape)
+    def make(self, output):
+        reason = fits(output.y.shape, output.y_pred.shape)
         if reason:
             return None, reason
         tally = ClassificationTally(from_logits=find_head(self.model).from_logits, weighted=self.weighted)
-        tally.build(y_shape, prediction_shape)
+        tally.build(output.y.shape, output.y_pred.shape)
         return tally, ""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -46,10 +46,10 @@ class Count(keras.callbacks.Callback):
         self.watch.reset("validation")
 
     def on_test_end(self, logs=None):
-        self.validation.append(self.watch.scores("validation"))
+        self.validation.append(self.watch.scores("validation").get(""))
 
     def on_epoch_end(self, epoch, logs=None):
-        self.training.append(self.watch.scores("training"))
+        self.training.append(self.watch.scores("training").get(""))
 
     def on_train_end(self, logs=None):
         self.watch.detach()
@@ -200,7 +200,7 @@ def test_it_leaves_the_model_as_it_was():
     model = model_of(activation="sigmoid")
     model.fit(X, BINARY, verbose=0)
     before, functions = {*vars(model)}, (model.train_function, model.test_function)
-    watch = Watch(model, lambda *shapes: (None, "not now"))
+    watch = Watch(model, lambda output: (None, "not now"))
     watch.attach()
     assert (model.train_function, model.test_function) != functions
     watch.detach()
@@ -260,7 +260,7 @@ def test_a_step_that_bypasses_the_metrics_counts_nothing_and_says_so():
 @pytest.mark.parametrize("made", ["reason", "error"])
 def test_what_can_not_be_counted_does_not_stop_training(made):
     class Unfit(Count):
-        def make(self, y_shape, prediction_shape):
+        def make(self, output):
             if made == "reason":
                 return None, "my reason"
             raise RuntimeError("my mistake")
@@ -271,15 +271,40 @@ def test_what_can_not_be_counted_does_not_stop_training(made):
     fit(model, BINARY, count)
     np.testing.assert_array_equal(model.get_weights()[0], plain.get_weights()[0])
     assert count.training == [None, None]
-    assert "my" in count.watch.reason
+    assert "my" in count.watch.reasons[""]
 
 
 def test_labels_that_do_not_fit_the_head_say_why():
-    x, y = RNG.normal(size=(150, 5, 4)).astype("float32"), RNG.integers(0, 3, (150, 5))
-    model, count = model_of(3, "softmax", sparse()), Count()
-    model = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(3, "softmax")])
-    model.compile("adam", sparse())
+    x, y = RNG.normal(size=(150, 5, 4)).astype("float32"), RNG.normal(size=(150, 3, 5, 4))
+    count = Count()
+    model = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(4, "softmax")])
+    model.compile("adam", lambda y, p: keras.ops.mean((y - p[:, None]) ** 2))
     history = fit(model, y, count, x=x).history
     assert len(history["val_loss"]) == 2
     assert count.training == count.validation == [None, None]
-    assert "not one class per sample" in count.watch.reason
+    assert "not one class per sample" in count.watch.reasons[""]
+
+
+class Twofold(Count):
+    """Counts the outputs by their own losses; one of them has none."""
+
+    def make(self, output):
+        return (None, "no loss") if output.loss is None else super().make(output)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.training.append(self.watch.scores("training"))
+
+
+def test_several_outputs_are_counted_apart():
+    x = keras.Input((4,))
+    outputs = {name: keras.layers.Dense(3, "softmax", name=name)(x) for name in ("a", "b", "c")}
+    model, count = keras.Model(x, outputs), Twofold()
+    model.compile("adam", {"a": sparse(), "b": sparse()})
+    y = {"a": CLASSES[TRAIN], "b": 0 * CLASSES[TRAIN]}
+    model.fit(X[TRAIN], y, epochs=1, verbose=0, callbacks=[count])
+    [scores] = count.training
+    assert {name: arrays["confusion"].sum(axis=1).tolist() for name, arrays in scores.items()} == {
+        "a": np.bincount(CLASSES[TRAIN]).tolist(),
+        "b": [110, 0, 0],
+    }
+    assert "not one array" in count.watch.reasons["c"]

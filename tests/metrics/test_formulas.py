@@ -18,7 +18,15 @@ from sklearn.metrics import (
 )
 
 from mlflow_dlviz.metrics import formulas
-from mlflow_dlviz.metrics.formulas import BUILT_IN, Formulas, resolve, summarise
+from mlflow_dlviz.metrics.formulas import (
+    BUILT_IN,
+    OF_CLASSES,
+    OF_POSITIONS,
+    OF_VALUES,
+    Formulas,
+    resolve,
+    summarise,
+)
 
 warnings_are_errors = pytest.mark.filterwarnings("error")
 
@@ -103,8 +111,8 @@ def test_keras_ops_give_what_numpy_gives(classes):
 
 
 def test_names_of_two_and_of_more_classes():
-    assert list(summarise(np.eye(2))) == ["tp", "tn", "fp", "fn", *BUILT_IN[1:]]
-    means = [f"{name}_{mean}" for name in BUILT_IN[1:5] for mean in ("macro", "weighted")]
+    assert list(summarise(np.eye(2))) == ["tp", "tn", "fp", "fn", *OF_CLASSES[1:]]
+    means = [f"{name}_{mean}" for name in OF_CLASSES[1:5] for mean in ("macro", "weighted")]
     assert list(summarise(np.eye(3))) == [*means, "balanced_accuracy", "mcc"]
     assert all(type(value) is float for value in summarise(np.eye(3)).values())
 
@@ -128,11 +136,12 @@ def test_weights_that_round_stay_in_range():
 
 
 @warnings_are_errors
-@pytest.mark.parametrize("name", BUILT_IN[1:])
+@pytest.mark.parametrize("name", OF_POSITIONS[1:])
 def test_a_formula_takes_plain_numbers_and_zero_over_zero_is_zero(name):
     formula = getattr(formulas, name)
     assert float(formula(tp=0, tn=0, fp=0, fn=0)) == 0
-    assert float(formula(tp=3, tn=4, fp=2, fn=1)) == pytest.approx(summarise(np.array([[4, 2], [1, 3]]))[name])
+    got = summarise(np.array([[4, 2], [1, 3]]), positions=True)[name]
+    assert float(formula(tp=3, tn=4, fp=2, fn=1)) == pytest.approx(got)
 
 
 @warnings_are_errors
@@ -174,6 +183,10 @@ def test_an_own_formula_of_the_wrong_shape_is_named():
 
 def test_metrics_names_a_subset_in_the_usual_order():
     assert resolve() == Formulas()
+    assert resolve(["rmse", "mcc"]).names == ("mcc", "rmse")
+    assert resolve(["rmse", "mcc"]).among(OF_VALUES) == ["rmse"]
+    assert list(summarise(np.eye(2), resolve(["iou", "r2"]))) == ["iou"]
+    assert {"iou", "r2", "subset_accuracy"} < {*BUILT_IN}
     assert resolve(["mcc", "counts", "mcc"]).names == ("counts", "mcc")
     assert list(summarise(np.eye(2), resolve(["mcc", "counts"]))) == ["tp", "tn", "fp", "fn", "mcc"]
     assert summarise(np.eye(3), resolve(["counts"])) == {}

@@ -79,6 +79,16 @@ def test_many_classes_have_a_panel_each_with_class_and_rest():
         assert name in words(figure)
 
 
+def test_two_labels_have_a_panel_each_and_two_classes_do_not():
+    for multilabel in (False, True):
+        given = arguments(random_counts(2)) | {"multilabel": np.array(multilabel)}
+        assert ("P(label)" in words(probabilities.draw(**given))) == multilabel
+        several = stacked(random_counts(2)[None], [0]) | {"multilabel": np.array([multilabel])}
+        assert ("P(true label)" in words(probabilities.evolve(**several))) == multilabel
+    one = arguments(random_counts(1)) | {"multilabel": np.array(True)}
+    encode(probabilities.draw(**one))
+
+
 def test_of_a_thousand_classes_the_twelve_largest_are_shown():
     counts = np.ones((1000, 2, 10))
     large = np.arange(5, 1000, 83)[:12]

@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    jaccard_score,
+    matthews_corrcoef,
+)
 
 from mlflow_dlviz.metrics import ClassificationTally, fits
+from mlflow_dlviz.metrics.counting import every_nth
 from mlflow_dlviz.metrics.formulas import summarise
 
 pytestmark = [
@@ -209,7 +216,13 @@ def test_reset_forgets_and_nothing_counted_is_no_error():
         ((8, 1), (8, 1), None),
         ((8,), (None, 1), None),
         ((8,), (8,), None),
-        ((8, 4, 4), (8, 4, 4, 3), "not one class per sample"),
+        ((8, 4, 5), (8, 4, 5, 3), None),
+        ((8, 4, 5, 1), (8, 4, 5, 3), None),
+        ((None, None, None, 3), (None, None, None, 3), None),
+        ((8, 4, 5), (8, 4, 5, 1), None),
+        ((8, 4, 5), (8, 4, 6, 3), "not of the same samples"),
+        ((8, 4, 5, 2), (8, 4, 5, 3), "neither classes nor one-hot"),
+        ((8, 4, 5, 3), (8, 4, 3), "not one class per sample"),
         ((8,), (8, 5, 3), "not one class per sample"),
         ((8, 3), (8, 1), "neither classes nor one-hot"),
         ((8, 3), (8, 4), "neither classes nor one-hot"),
@@ -226,8 +239,8 @@ def test_fits_says_why_not(y, p, words):
 
 
 def test_what_does_not_fit_fails_in_words():
-    with pytest.raises(ValueError, match=r"labels of shape \(2, 4\) and predictions of shape \(2, 4, 3\)"):
-        ClassificationTally().update_state(np.zeros((2, 4)), np.zeros((2, 4, 3)))
+    with pytest.raises(ValueError, match=r"labels of shape \(2, 4\) and predictions of shape \(2, 5, 3\)"):
+        ClassificationTally().update_state(np.zeros((2, 4)), np.zeros((2, 5, 3)))
     with pytest.raises(ValueError, match="are of 3 classes, not of 2"):
         ClassificationTally(classes=2).update_state([0, 1], np.zeros((2, 3)))
     with pytest.raises(ValueError, match="bins=0"):
@@ -236,7 +249,116 @@ def test_what_does_not_fit_fails_in_words():
         ClassificationTally(classes=1)
 
 
+# Positions
+
+
+def pixels(rng, classes=3):
+    y = rng.integers(0, classes, (6, 5, 4))
+    p = softmax(2 * rng.normal(size=(6, 5, 4, classes)) + np.eye(classes)[y])
+    return y, p.astype("float32")
+
+
+@pytest.mark.parametrize("form", ["sparse", "column", "one-hot"])
+def test_each_pixel_counts_as_a_sample(form):
+    y, p = pixels(np.random.default_rng(8))
+    labels = {"sparse": y, "column": y[..., None], "one-hot": np.eye(3)[y]}[form]
+    got = counted(labels, p)
+    np.testing.assert_equal(got.scores(), counted(y.ravel(), p.reshape(-1, 3)).scores())
+    result = {name: float(value) for name, value in got.result().items()}
+    true, guessed = y.ravel(), p.reshape(-1, 3).argmax(-1)
+    assert result["iou_macro"] == pytest.approx(jaccard_score(true, guessed, average="macro"), abs=1e-12)
+    assert result["iou_weighted"] == pytest.approx(jaccard_score(true, guessed, average="weighted"), abs=1e-12)
+    keras_own = keras.metrics.MeanIoU(3)
+    keras_own.update_state(true, guessed)
+    assert result["iou_macro"] == pytest.approx(float(keras_own.result()), abs=1e-6)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_binary_masks_of_one_unit(from_logits):
+    rng = np.random.default_rng(9)
+    y, logit = rng.integers(0, 2, (6, 5, 4)), 3 * rng.normal(size=(6, 5, 4, 1)).astype("float32")
+    p = logit if from_logits else np.asarray(keras.ops.sigmoid(logit))
+    got = counted(y, p, from_logits=from_logits)
+    want = jaccard_score(y.ravel(), logit.ravel() > 0)
+    assert float(got.result()["iou"]) == pytest.approx(want, abs=1e-12)
+    np.testing.assert_array_equal(got.scores()["confusion"], confusion_matrix(y.ravel(), logit.ravel() > 0))
+
+
+def test_weights_may_be_of_samples_or_of_pixels():
+    rng = np.random.default_rng(10)
+    y, p = pixels(rng)
+    for weight in (rng.uniform(0, 2, 6), rng.uniform(0, 2, (6, 1)), rng.uniform(0, 2, y.shape)):
+        every = np.broadcast_to(weight if weight.ndim == 3 else weight.reshape(6, 1, 1), y.shape).ravel()
+        want = confusion_matrix(y.ravel(), p.reshape(-1, 3).argmax(-1), sample_weight=every)
+        np.testing.assert_allclose(counted(y, p, weight, weighted=True).scores()["confusion"], want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_padding_that_a_mask_hides_counts_nowhere(weighted):
+    rng = np.random.default_rng(11)
+    y, p = rng.integers(0, 3, (6, 5)), softmax(rng.normal(size=(6, 5, 3))).astype("float32")
+    mask = np.arange(5) < rng.integers(1, 6, (6, 1))
+    y[~mask] = -1
+    masked = keras.ops.convert_to_tensor(p)
+    masked._keras_mask = keras.ops.convert_to_tensor(mask)
+    got = counted(y, masked, np.ones(6), weighted=weighted).scores()
+    np.testing.assert_array_equal(got["confusion"], confusion_matrix(y[mask], p[mask].argmax(-1)))
+    assert got["skipped"] == 0
+    assert got["histogram"][0].sum() == mask.sum()
+
+
+def test_an_ignored_class_counts_nowhere():
+    y, p = pixels(np.random.default_rng(12))
+    y[0], y[1, 0] = 255, -1
+    got = counted(y, p, ignore_class=255).scores()
+    kept = (y >= 0) & (y < 3)
+    np.testing.assert_array_equal(got["confusion"], confusion_matrix(y[kept], p[kept].argmax(-1)))
+    assert got["skipped"] == 4
+
+
+def test_of_large_images_the_histogram_takes_every_nth_pixel():
+    rng = np.random.default_rng(13)
+    y = rng.integers(0, 2, (4, 120, 100))
+    p = rng.uniform(size=(4, 120, 100, 1)).astype("float32")
+    got = counted(y, p).scores()
+    step = every_nth((None, 120, 100, 1))
+    assert step > 1
+    assert np.gcd(step, 120 * 100) == 1
+    assert got["confusion"].sum() == y.size
+    assert got["histogram"][1].sum() == len(y.ravel()[::step]) <= 4 * 4096 + 4
+    scores = np.stack([1 - p, p], -1).reshape(-1, 2)[::step]
+    np.testing.assert_array_equal(got["histogram"][1], histogram(y.ravel()[::step], scores, 100)[1])
+
+
+# Many classes
+
+
+def test_a_thousand_classes_count_exactly():
+    rng = np.random.default_rng(14)
+    y, p = batch(rng, 64, 1000)
+    tally = ClassificationTally()
+    for half in (slice(0, 40), slice(40, 64)):
+        tally.update_state(y[half], p[half])
+    got = tally.scores()
+    assert got["histogram"].shape == (1000, 2, 20)
+    np.testing.assert_array_equal(got["confusion"], confusion_matrix(y, p.argmax(1), labels=range(1000)))
+    np.testing.assert_array_equal(got["histogram"], histogram(y, p, 20))
+    tally.reset_state()
+    assert not tally.scores()["confusion"].any()
+
+
 # Inside Keras
+
+
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
+def test_many_classes_are_counted_however_the_step_is_compiled(options):
+    rng = np.random.default_rng(15)
+    x, y = rng.normal(size=(40, 4)).astype("float32"), rng.integers(0, 300, 40)
+    tally = ClassificationTally()
+    model = compiled(tally, units=300, **options)
+    model.evaluate(x, y, verbose=0)
+    want = confusion_matrix(y, model.predict(x, verbose=0).argmax(1), labels=range(300))
+    np.testing.assert_array_equal(tally.scores()["confusion"], want)
 
 
 def problem(classes=3, samples=96):
