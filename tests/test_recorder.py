@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, matthews_corrcoef
 
 from mlflow_dlviz.store.names import clean_leaf
 
@@ -80,7 +80,7 @@ def autoencoder():
 
 
 def test_an_autoencoder_shows_what_applies(recorded, dlviz):
-    history, run, entries, _ = recorded(
+    history, run, entries, model = recorded(
         autoencoder,
         X,
         X,
@@ -88,11 +88,12 @@ def test_an_autoencoder_shows_what_applies(recorded, dlviz):
         options={"visuals": ["activations", "probabilities", "boundary"]},
     )
     assert nothing_failed(entries)
-    assert "mean_squared_error" in entries["metrics of the whole set"]["why"]
     assert "mean_squared_error" in entries["boundary"]["why"]
     assert "probabilities" in entries
     assert len(dlviz.load(run.info.run_id, "activations")) == 2
     assert "mcc" not in history
+    expected = np.abs(model.predict(X, verbose=0) - X).mean()
+    assert history["val_mae"][-1] == pytest.approx(expected, rel=1e-5)
 
 
 class OwnLoss(keras.Model):
@@ -125,13 +126,13 @@ def sequences():
     return model
 
 
-def test_labels_that_do_not_fit_the_head(recorded, caplog):
+def test_a_class_at_each_position(recorded):
     x, y = RNG.normal(size=(20, 5, 4)).astype("float32"), RNG.integers(0, 3, (20, 5))
-    history, _, entries, _ = recorded(sequences, x, y, validation_data=(x, y))
+    history, _, entries, model = recorded(sequences, x, y, validation_data=(x, y), options={"visuals": None})
     assert nothing_failed(entries)
-    assert "not one class per sample" in entries["metrics of the whole set"]["why"]
-    assert "val_mcc" not in history
-    assert caplog.text.count("metrics of the whole set is left out") == 1
+    expected = matthews_corrcoef(y.ravel(), model.predict(x, verbose=0).argmax(axis=-1).ravel())
+    assert history["val_mcc"][-1] == pytest.approx(expected, abs=1e-6)
+    assert "each position" in entries["boundary"]["why"]
 
 
 def test_an_empty_validation_set_is_what_keras_makes_of_it(dlviz, runs):
@@ -179,14 +180,16 @@ def test_one_sample_and_batches_of_one(recorded):
     assert len(history["val_mcc"]) == 2
 
 
-def test_a_data_set_has_metrics_and_no_probe(recorded, dlviz):
+def test_a_data_set_has_metrics_and_a_probe_of_what_passed(recorded, dlviz):
     data = tf.data.Dataset.from_tensor_slices((X, Y[:, None])).batch(16)
-    history, run, entries, _ = recorded(classifier(), data, validation_data=data, options={"visuals": None})
-    assert nothing_failed(entries)
+    history, run, entries, _ = recorded(
+        classifier(), data, validation_data=data, options={"visuals": ["activations", "boundary", "probabilities"]}
+    )
+    assert not entries
     assert len(history["val_mcc"]) == 2
-    assert "only arrays" in entries["pictures of a sample of the data"]["why"]
-    assert {"activations", "boundary"} <= entries.keys()
-    assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1]
+    assert len(dlviz.load(run.info.run_id, "boundary")["plane"][0]["points"]) == 60
+    for visual in ("activations", "boundary", "probabilities"):
+        assert all(list(frames) == [0, 1] for frames in dlviz.load(run.info.run_id, visual).values())
 
 
 class Bypassing(keras.Model):
@@ -277,7 +280,7 @@ def test_several_inputs_and_outputs(recorded, dlviz):
     x, y = {"a": X, "b": X}, {"p": Y, "q": Y}
     _, run, entries, _ = recorded(build, x, y, validation_data=(x, y), options={"visuals": None})
     assert nothing_failed(entries)
-    assert "several outputs" in entries["metrics of the whole set"]["why"]
+    assert "several outputs" in entries["boundary"]["why"]
     assert len(dlviz.load(run.info.run_id, "activations")) == 3
 
 

@@ -165,6 +165,50 @@ def test_a_stateful_data_pipeline_gives_what_it_would_have_given(dlviz, table, b
     assert len(watched["val_mcc"]) == 2
 
 
+def streams(kind, table):
+    x, y, (val_x, val_y) = table
+
+    def batches(x, y):
+        for at in range(0, 10**9, 16):
+            rows = np.arange(at, at + 16) % len(x)
+            yield x[rows], y[rows, None]
+
+    if kind == "generator":
+        steps = {"steps_per_epoch": 7, "validation_steps": 2}
+        return batches(x, y), {"validation_data": batches(val_x, val_y), **steps}
+    data = tf.data.Dataset.from_tensor_slices((x, y[:, None])).shuffle(50).batch(16)
+    return data, {"validation_data": tf.data.Dataset.from_tensor_slices((val_x, val_y[:, None])).batch(16)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("set", {}),
+        ("set", {"jit_compile": True, "steps_per_execution": 2}),
+        ("set", {"run_eagerly": True}),
+        ("generator", {"steps_per_execution": 3}),
+    ],
+    ids=str,
+)
+def test_streams_are_left_as_they_were(dlviz, table, kind, options):
+    outcomes, models = [], []
+    for watched in (False, True):
+        if watched:
+            dlviz.autolog(log_models=False, cadence=1)
+        keras.utils.set_random_seed(7)
+        model = dense()
+        model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", **options)
+        data, more = streams(kind, table)
+        history = model.fit(data, epochs=2, verbose=0, **more).history
+        outcomes.append([{key: history[key] for key in KERAS_KEYS}, random.random(), np.random.random()])
+        models.append(model)
+    assert outcomes[0] == outcomes[1]
+    for one, other in zip(models[0].variables, models[1].variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    assert vars(models[0]).keys() == vars(models[1]).keys()
+    assert set(models[1].evaluate(*table[2], verbose=0, return_dict=True)) == {"loss"}
+
+
 def test_a_checkpoint_loads_where_we_are_not_installed(dlviz, table, binary, tmp_path):
     dlviz.autolog(log_models=False)
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")

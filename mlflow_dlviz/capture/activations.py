@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlflow_dlviz.capture.layers import takes_ids
 from mlflow_dlviz.capture.moment import Moment, NotShown, first_array
-from mlflow_dlviz.capture.passes import Activation
 from mlflow_dlviz.visual import Arrays
+
+if TYPE_CHECKING:
+    from mlflow_dlviz.capture.passes import Activation
 
 PERCENTILE = 99.5
 
@@ -19,8 +23,13 @@ is small at first visible."""
 # What these return is known without looking.
 _BOUNDS = {"softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
+_KINDS = "convolution, pooling, dense, recurrent, attention, embedding, or the user's own"
+
 # A mosaic of half a megapixel is more than a picture shows: larger maps are averaged down to it.
 _MAP_VALUES = 2**18
+
+# Nor does it show more bars.
+_ROW_VALUES = 2**12
 
 
 def freeze(moment: Moment, *, channels: int = 64) -> Arrays:
@@ -57,7 +66,7 @@ def _frame(moment: Moment, activation: Activation, frozen: Arrays) -> Arrays:
     values = everything[..., channels]
     return {
         **_axes(moment, values),
-        "input": _input(moment),
+        "input": _input(moment, activation.channels_first),
         "channels": channels,
         "total": np.asarray(everything.shape[-1]),
         "limit": limit,
@@ -71,7 +80,7 @@ def _frame(moment: Moment, activation: Activation, frozen: Arrays) -> Arrays:
 
 
 def _axes(moment: Moment, values: np.ndarray) -> Arrays:
-    """Maps of the first sample for convolutions, all samples for dense layers."""
+    """Of layers with a position the first sample, of layers without one all samples."""
     if values.ndim == 2:
         rows = {"values": _half(values), "axes": np.asarray("sample,unit")}
         if moment.probe is not None and moment.probe.labels is not None:
@@ -90,10 +99,10 @@ def _found(moment: Moment) -> Mapping[str, Activation]:
     found = {
         path: activation
         for path, activation in moment.values["activations"].items()
-        if 2 <= activation.values.ndim <= 4 and activation.values.shape[-1]
+        if 2 <= activation.values.ndim <= 4 and activation.values.size
     }
     if not found:
-        raise NotShown("the model has no convolution, pooling or dense layer whose output can be shown")
+        raise NotShown(f"the model has no layer of a kind that is shown ({_KINDS}) whose output can be")
     return found
 
 
@@ -136,6 +145,19 @@ def _half(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float16 if np.abs(values).max(initial=0) < 6e4 else np.float32)
 
 
-def _input(moment: Moment) -> np.ndarray:
-    sample = np.asarray(first_array(moment.probe.x)[0]) if moment.probe is not None else np.zeros(0)
-    return sample if sample.dtype.kind in "biuf" else np.zeros(0)
+def _input(moment: Moment, channels_first: bool) -> np.ndarray:
+    """The first sample as the picture shows it, no larger than that; empty where it is no picture and no row."""
+    nothing = np.zeros(0)
+    if moment.probe is None:
+        return nothing
+    sample = np.asarray(first_array(moment.probe.x)[0])
+    if sample.dtype.kind not in "biuf" or sample.ndim > 3:
+        return nothing
+    if sample.dtype.kind in "iu" and sample.ndim < 3 and takes_ids(moment.model):
+        return nothing  # the number of a word is no quantity
+    if sample.ndim < 2:
+        step = -(-sample.size // _ROW_VALUES)
+        return sample.reshape(-1)[: sample.size // step * step].reshape(-1, step).mean(axis=1) if step else nothing
+    maps = sample[None] if sample.ndim == 2 else sample if channels_first else np.moveaxis(sample, -1, 0)
+    small = _shrunk(maps).astype(sample.dtype)
+    return small[0] if sample.ndim == 2 else np.moveaxis(small, 0, -1)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mlflow_dlviz.capture.heads import Head
-from mlflow_dlviz.capture.moment import Moment, NotShown
+from mlflow_dlviz.capture.layers import takes_ids
+from mlflow_dlviz.capture.moment import Moment, NotShown, first_array, map_arrays
 from mlflow_dlviz.visual import Arrays
 
 _MARGIN = 0.15
@@ -74,13 +75,17 @@ def to_probabilities(head: Head, predictions: np.ndarray) -> np.ndarray:
 def _table(moment: Moment) -> np.ndarray:
     if moment.probe is None:
         raise NotShown("there is no probe of the data")
-    x = moment.probe.x
     if not moment.head.classifies:
         raise NotShown(moment.head.reason)
-    if isinstance(x, dict | list | tuple) or x.ndim != 2 or x.dtype.kind not in "biuf":
-        shape = "several inputs" if isinstance(x, dict | list | tuple) else f"inputs of shape {x.shape[1:]}"
-        raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {shape}")
-    if any(type(layer).__name__ == "Embedding" for layer in getattr(moment.model, "layers", ())):
+    inputs: list[np.ndarray] = []
+    map_arrays(inputs.append, moment.probe.x)
+    if len(inputs) != 1:
+        raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {len(inputs)} inputs")
+    x = inputs[0]
+    if x.ndim != 2 or x.dtype.kind not in "biuf":
+        what = f"inputs of shape {x.shape[1:]}" if x.dtype.kind in "biuf" else "text"
+        raise NotShown(f"a boundary is drawn for one table of numbers, this model takes {what}")
+    if takes_ids(moment.model):
         raise NotShown("the model takes ids, and between ids there is no boundary")
     if x.shape[1] < 2 or len(x) < 2:
         raise NotShown(f"a boundary needs 2 features and 2 samples, the probe has shape {x.shape}")
@@ -114,24 +119,28 @@ def _principal(table: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _probabilities(moment: Moment, frozen: Arrays, coordinates: np.ndarray) -> np.ndarray:
-    features = frozen["origin"] + coordinates @ frozen["axes"]
-    return to_probabilities(moment.head, moment.values["predict"](features.astype(_dtype(moment))))
+    return _predicted(moment, frozen["origin"] + coordinates @ frozen["axes"])
+
+
+def _predicted(moment: Moment, features: np.ndarray) -> np.ndarray:
+    """Class probabilities (N, K) of features (N, F), given to the model as ``fit`` gives them."""
+    assert moment.probe is not None  # _table has looked
+    own = first_array(moment.probe.x).dtype
+    # Between the whole numbers of integer features the plane has points, too.
+    features = features.astype(own if own.kind == "f" else np.float32)
+    found = moment.values["predict"](map_arrays(lambda _: features, moment.probe.x))
+    if found.ndim > 2:
+        raise NotShown(f"a boundary needs one prediction a sample, the model's have the shape {found.shape[1:]}")
+    return to_probabilities(moment.head, found)
 
 
 def _agreement(moment: Moment, frozen: Arrays, table: np.ndarray) -> float:
     """Share of the probe whose own class the plane shows at its place; NaN where the plane is the features."""
     if np.isnan(frozen["explained"]).all():
         return float("nan")
-    own = to_probabilities(moment.head, moment.values["predict"](table.astype(_dtype(moment))))
+    own = _predicted(moment, table)
     on_plane = _probabilities(moment, frozen, frozen["points"])
     return float((own.argmax(axis=1) == on_plane.argmax(axis=1)).mean())
-
-
-def _dtype(moment: Moment) -> np.dtype:
-    assert moment.probe is not None  # _table has looked
-    own = moment.probe.x.dtype
-    # Between the whole numbers of integer features the plane has points, too.
-    return own if own.kind == "f" else np.dtype(np.float32)
 
 
 def _labels(moment: Moment, samples: int) -> np.ndarray:

@@ -15,11 +15,15 @@ from mlflow_dlviz.capture.moment import first_array
 
 _NOT_LOGGED = ("verbose",)
 _MAIN = ("epochs", "batch_size", "optimizer_name", "optimizer_learning_rate")
+# What tf.data may do behind ``batch()`` without changing the number of samples in a batch.
+_KEEPING_BATCHES = ("Prefetch", "Repeat", "Take", "Skip", "Shuffle", "Cache", "Options", "Map", "ParallelMap")
 _STOPPING = ("monitor", "patience", "min_delta", "baseline", "restore_best_weights")
 
 
 def fit_settings(call: FitCall) -> dict[str, Any]:
-    """The arguments of ``fit``, besides the data, by name; an absent batch size is the 32 that Keras takes."""
+    """The arguments of ``fit``, besides the data, by name; an absent batch size is the 32 that Keras takes,
+    or tf.data's own; of other data that bring their batches it is not known: None.
+    """
     settings = {name: value for name, value in call.settings.items() if name not in _NOT_LOGGED}
     if settings.get("batch_size") is None:
         settings["batch_size"] = _batch_size(call.train[0])
@@ -49,7 +53,7 @@ def notable(settings: Mapping[str, Any], model: Any) -> dict[str, str]:
     return {
         name: as_text(value)
         for name, value in settings.items()
-        if name in _MAIN or (value is not None and (name not in usual or as_text(usual[name]) != as_text(value)))
+        if value is not None and (name in _MAIN or name not in usual or as_text(usual[name]) != as_text(value))
     }
 
 
@@ -115,18 +119,33 @@ def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
 
 
 def data_description(data: tuple[Any, Any]) -> dict[str, Any]:
-    """Shapes and kinds of the data given to ``fit``, without reading any of it."""
+    """Shapes and kinds of the data given to ``fit``, without reading any of it.
+
+    Of data that bring their batches also ``batches`` and ``batch_size``, where these are known.
+    """
     x, y = data
     parts = {"samples": samples(x), "features": _describe(x)}
     if y is not None:
         parts["targets"] = _describe(y)
-    return parts
+    known = {"batches": batches(x), "batch_size": None if hasattr(first_array(x), "shape") else _batch_size(x)}
+    return {**parts, **{name: value for name, value in known.items() if value is not None}}
 
 
 def samples(x: Any) -> int | None:
     """How many samples there are, None if that can't be told without consuming the data."""
-    leaf = first_array(x)
-    return len(leaf) if hasattr(leaf, "__len__") and hasattr(leaf, "shape") else None
+    shape = getattr(first_array(x), "shape", None)
+    return int(shape[0]) if shape else None
+
+
+def batches(x: Any) -> int | None:
+    """How many batches tf.data or a PyDataset has; None where it is not known, or without end."""
+    try:
+        if hasattr(x, "cardinality"):
+            counted = x.cardinality() if callable(x.cardinality) else x.cardinality
+            return int(counted) if int(counted) >= 0 else None
+        return int(x.num_batches) if isinstance(x, keras.utils.PyDataset) and x.num_batches else None
+    except Exception:  # a length of the user's own
+        return None
 
 
 def _describe(x: Any) -> Any:
@@ -145,5 +164,21 @@ def _describe(x: Any) -> Any:
 
 
 def _batch_size(x: Any) -> int | None:
-    # tf.data and generators bring their own; for arrays Keras documents 32.
-    return 32 if hasattr(first_array(x), "shape") or hasattr(first_array(x), "iloc") else None
+    # For arrays Keras documents 32; generators don't tell theirs.
+    if hasattr(first_array(x), "shape"):
+        return 32
+    return _batch_size_of(x) if hasattr(x, "element_spec") else None
+
+
+def _batch_size_of(dataset: Any) -> int | None:
+    """Of tf.data: what every batch is known to have, or else what the nearest ``batch()`` was told.
+
+    The latter is a private attribute (seen in TensorFlow 2.21); without it the batch size is not known.
+    """
+    shape = getattr(first_array(dataset.element_spec), "shape", None)
+    if shape is not None and shape.rank and shape[0] is not None:
+        return int(shape[0])
+    while type(dataset).__name__.strip("_").removesuffix("Dataset") in _KEEPING_BATCHES:
+        dataset = getattr(dataset, "_input_dataset", None)
+    told = getattr(dataset, "_batch_size", None)
+    return None if told is None else int(told)

@@ -22,13 +22,19 @@ _DATA = ("self", "x", "y", "callbacks", "validation_data", "sample_weight")
 @dataclass(frozen=True)
 class FitCall:
     """Data and settings of one ``fit``. train, validation: (x, y) as given; validation is None without any;
-    settings: the other public arguments by name; weighted: whether sample or class weights were given.
+    settings: the other public arguments by name.
     """
 
     train: tuple[Any, Any]
     validation: tuple[Any, Any] | None
     settings: Mapping[str, Any]
-    weighted: bool
+
+    @property
+    def validates_first(self) -> bool:
+        """Whether the first epoch ends with a validation."""
+        frequency, first = self.settings.get("validation_freq", 1), self.settings.get("initial_epoch", 0) + 1
+        due = first % frequency == 0 if isinstance(frequency, int) else first in frequency
+        return self.validation is not None and due
 
 
 def find_fit(model: Any) -> FitCall | None:
@@ -48,13 +54,6 @@ def _read(names: Mapping[str, Any]) -> FitCall:
     validation = names["validation_data"]
     return FitCall(
         train=(names["x"], names["y"]),
-        validation=None if validation is None else _pair(validation),
+        validation=None if validation is None else keras.utils.unpack_x_y_sample_weight(validation)[:2],
         settings=settings,
-        weighted=names.get("sample_weight") is not None or names.get("class_weight") is not None,
     )
-
-
-def _pair(data: Any) -> tuple[Any, Any]:
-    if isinstance(data, list | tuple) and 2 <= len(data) <= 3:
-        return data[0], data[1]
-    return data, None

@@ -14,14 +14,13 @@ class Probe:
     """A small fixed sample of the data given to ``fit``; N samples.
 
     x: array (N, ...), or a dict or list of such; y: the targets of the same samples, None if there are none;
-    labels: (N,) int class indices where the targets are classes; class_names: (K,) str; subset: "validation"
-    or "training", where it was taken from.
+    labels: (N,) int class indices where the targets are classes; subset: "validation" or "training", where it
+    was taken from.
     """
 
     x: Any
     y: np.ndarray | None
     labels: np.ndarray | None
-    class_names: tuple[str, ...]
     subset: str
 
     def __len__(self) -> int:
@@ -36,7 +35,8 @@ class Moment:
     that can't be sampled; values: what the ``needs`` of the due visuals asked for, "activations" as
     ``{layer path: Activation}``, "scores" as ``{"training" | "validation": arrays}``, "predict" as a function
     from inputs to predictions (N, units); head: what the model predicts; rng: seeded by ``seed`` and epoch;
-    validates: whether ``fit`` has validation data, though perhaps not at this epoch.
+    validates: whether ``fit`` has validation data, though perhaps not at this epoch; earlier: in ``freeze``, what
+    it returned for earlier fits of the run, {} in the first.
     """
 
     model: Any
@@ -48,6 +48,7 @@ class Moment:
     validates: bool = False
     class_names: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class NotShown(Exception):
@@ -56,7 +57,7 @@ class NotShown(Exception):
 
 def first_array(x: Any) -> Any:
     """The first leaf of an array or of a dict, list or tuple of arrays."""
-    while isinstance(x, dict | list | tuple):
+    while isinstance(x, dict | list | tuple) and x:
         x = next(iter(x.values())) if isinstance(x, dict) else x[0]
     return x
 
@@ -66,5 +67,7 @@ def map_arrays(function: Any, x: Any) -> Any:
     if isinstance(x, dict):
         return {key: map_arrays(function, value) for key, value in x.items()}
     if isinstance(x, list | tuple):
-        return type(x)(map_arrays(function, value) for value in x)
+        mapped = [map_arrays(function, value) for value in x]
+        # A named tuple takes its fields one by one.
+        return type(x)(*mapped) if hasattr(x, "_fields") else type(x)(mapped)
     return function(x)

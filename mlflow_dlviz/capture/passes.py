@@ -8,28 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from mlflow_dlviz.capture.layers import NamedLayer, fixed_batch
 from mlflow_dlviz.capture.moment import NotShown, first_array, map_arrays
-
-_SHOWN = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalMaxPooling1D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.Dense,
-)
 
 # What all layers together may return on the probe; fewer of its samples pass where this would be exceeded.
 _BYTES = 64 * 2**20
@@ -50,29 +33,6 @@ class Activation:
     channels_first: bool
 
 
-@dataclass(frozen=True)
-class NamedLayer:
-    """A layer and where it stands."""
-
-    index: int
-    path: str
-    layer: Any
-
-
-def find_layers(model: Any) -> list[NamedLayer]:
-    """Convolution, pooling and dense layers in the model's order, those of nested models too."""
-    named = [item for item in _walk(model, "") if isinstance(item[1], _SHOWN)]
-    return [NamedLayer(index, path, layer) for index, (path, layer) in enumerate(named)]
-
-
-def spread(layers: Sequence[NamedLayer], most: int) -> list[NamedLayer]:
-    """At most ``most`` of the layers, evenly spread, the first and the last among them."""
-    if len(layers) <= most:
-        return list(layers)
-    places = np.unique(np.linspace(0, len(layers) - 1, most).round().astype(int))
-    return [layers[place] for place in places]
-
-
 class Passes:
     """Stateless passes over one model, each compiled once.
 
@@ -84,18 +44,23 @@ class Passes:
         self._model = model
         self._layers = list(layers)
         self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._batch = fixed_batch(model)
+        self._most: int | None = None
 
     def activations(self, x: Any) -> dict[str, Activation]:
         """What the chosen layers return on ``x``, or on its first samples where all would be too much."""
-        x = map_arrays(lambda values: values[: self._samples(x)], x)
-        outputs = self._run("layers", self._trace_layers, x)
+        if self._most is None:
+            # Only a call tells how much the layers of a subclassed model return.
+            outputs = self._layers_on(_first(x, 1))
+            self._most = max(1, _BYTES // max(1, sum(values.nbytes for values in outputs.values())))
+        outputs = self._layers_on(_first(x, self._most))
         return {
             item.path: Activation(
                 item.index,
                 item.path,
                 type(item.layer).__name__,
                 getattr(getattr(item.layer, "activation", None), "__name__", ""),
-                outputs[item.path].numpy(),
+                outputs[item.path],
                 getattr(item.layer, "data_format", "") == "channels_first",
             )
             for item in self._layers
@@ -104,17 +69,24 @@ class Passes:
 
     def predict(self, x: Any, batch: int = 8192) -> np.ndarray:
         """Predictions (N, units) in inference mode, float32. Raises NotShown for several outputs."""
-        total = len(first_array(x))
-        parts = [
-            self._run("predict", self._call, map_arrays(lambda values, at=at: values[at : at + batch], x))
-            for at in range(0, total, batch)
-        ]
-        if not all(hasattr(part, "numpy") for part in parts):
-            raise NotShown("the model has several outputs")
-        return np.concatenate([part.numpy() for part in parts])
+        total, batch = len(first_array(x)), self._batch or batch
+        parts = []
+        for at in range(0, total, batch):
+            part = self._run("predict", self._call, map_arrays(lambda values, at=at: values[at : at + batch], x))
+            if not hasattr(part, "numpy"):
+                raise NotShown("the model has several outputs")
+            parts.append(part.numpy()[: total - at])
+        return np.concatenate(parts)
+
+    def _layers_on(self, x: Any) -> dict[str, np.ndarray]:
+        samples = min(len(first_array(x)), self._batch or len(first_array(x)))
+        outputs = self._run("layers", self._trace_layers, _first(x, samples))
+        # What has no row for each sample, such as a mean over the batch, is no activation of the sample.
+        rows = self._batch or samples
+        return {path: value.numpy()[:samples] for path, value in outputs.items() if value.shape[0] == rows}
 
     def _run(self, name: str, function: Callable[..., Any], x: Any) -> Any:
-        x = map_arrays(tf.convert_to_tensor, x)
+        x = map_arrays(tf.convert_to_tensor, self._filled(x))
         if self._model.run_eagerly:
             # Perhaps it can't be traced; and a trace that fails may leave Keras' stack of name scopes astray.
             return function(x)
@@ -123,14 +95,16 @@ class Passes:
         if kind not in self._compiled:
             # Concrete, for any number of samples: called through tf.function, TensorFlow would count each new
             # model's trace as retracing of one function and warn of it.
-            spec = map_arrays(lambda values: tf.TensorSpec([None, *values.shape[1:]], values.dtype), x)
+            spec = map_arrays(lambda values: tf.TensorSpec([self._batch, *values.shape[1:]], values.dtype), x)
             self._compiled[kind] = tf.function(_scoped(function), autograph=False).get_concrete_function(spec)
         return self._compiled[kind](x)
 
-    def _samples(self, x: Any) -> int:
-        total = len(first_array(x))
-        floats = sum(_size(item.layer) for item in self._layers)
-        return max(1, min(total, _BYTES // max(1, 4 * floats)))
+    def _filled(self, x: Any) -> Any:
+        """The batch repeated to the number of samples that the model insists on."""
+        rows = len(first_array(x))
+        if self._batch is None or rows == self._batch:
+            return x
+        return map_arrays(lambda values: values[np.arange(self._batch) % rows], x)
 
     def _trace_layers(self, x: Any) -> dict[str, tf.Tensor]:
         seen: dict[str, tf.Tensor] = {}
@@ -177,32 +151,27 @@ def _overheard(layers: Sequence[NamedLayer], seen: dict[str, tf.Tensor]) -> Iter
 
 
 def _listening(item: NamedLayer, original: Callable[..., Any], seen: dict[str, tf.Tensor]) -> Callable[..., Any]:
+    # What a loop's body or a function of the user's own computes can't be handed out of its graph.
+    graph = _current()
+
     def call(*args: Any, **kwargs: Any) -> Any:
         output = original(*args, **kwargs)
+        values = first_array(output)  # what recurrent and attention layers may return besides comes behind it
         # A shared layer is called several times: the first call is the one shown.
-        if hasattr(output, "shape") and item.path not in seen:
-            seen[item.path] = tf.cast(output, tf.float32)
+        if item.path not in seen and _is_array(values) and _current() is graph:
+            seen[item.path] = tf.cast(values, tf.float32)
         return output
 
     return call
 
 
-def _walk(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    used: set[str] = set()
-    for layer in model.layers:
-        name = prefix + layer.name
-        while name in used:
-            name += "'"
-        used.add(name)
-        if getattr(layer, "layers", None) and isinstance(layer, keras.Model):
-            yield from _walk(layer, name + "/")
-        else:
-            yield name, layer
+def _current() -> Any:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
-def _size(layer: Any) -> int:
-    try:
-        shape = layer.output.shape
-    except (AttributeError, ValueError):
-        return 0
-    return int(np.prod([side or 1 for side in shape[1:]]))
+def _is_array(values: Any) -> bool:
+    return isinstance(values, tf.Tensor) and bool(values.shape.rank) and values.dtype != tf.string
+
+
+def _first(x: Any, samples: int) -> Any:
+    return map_arrays(lambda values: values[:samples], x)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from mlflow_dlviz.capture.fit_frame import FitCall
 from mlflow_dlviz.capture.heads import Head
@@ -15,14 +16,31 @@ from mlflow_dlviz.capture.moment import NotShown, Probe, first_array, map_arrays
 _STRATIFIED_FROM = 200_000
 
 
-def take_probe(call: FitCall, head: Head, size: int, rng: np.random.Generator) -> Probe:
-    """A probe of up to ``size`` samples, stratified by class, of the validation data if there are any.
+def find_source(call: FitCall) -> tuple[str, tuple[Any, Any]]:
+    """The subset, "validation" or "training", that the probe is taken of, and its data.
 
-    Raises NotShown, with the reason, for data that can't be sampled without consuming it.
+    The validation data, unless these are a stream that does not pass before the first frame is due.
     """
-    subset, (x, y) = ("training", call.train) if call.validation is None else ("validation", call.validation)
-    if not _is_arrays(x):
+    if call.validation is not None and (call.validates_first or not is_stream(call.validation[0])):
+        return "validation", call.validation
+    return "training", call.train
+
+
+def is_stream(x: Any) -> bool:
+    """Whether ``x`` brings its own batches (tf.data, generators, PyDataset), so that none can be looked at."""
+    return not hasattr(first_array(x), "shape")
+
+
+def take_probe(call: FitCall, head: Head, size: int, rng: np.random.Generator) -> Probe:
+    """A probe of up to ``size`` samples of arrays, stratified by class.
+
+    Raises NotShown, with the reason, for data that can't be sampled so.
+    """
+    subset, (x, y) = find_source(call)
+    if is_stream(x):
         raise NotShown(f"the {subset} data is a {type(first_array(x)).__name__}; only arrays can be sampled")
+    if not_dense := {type(value).__name__ for value in tree.flatten(x) if not hasattr(value, "__array__")}:
+        raise NotShown(f"the {subset} data has a {min(not_dense)}; only dense arrays can be sampled")
     total = len(first_array(x))
     if not total:
         raise NotShown(f"the {subset} data has no samples")
@@ -33,7 +51,6 @@ def take_probe(call: FitCall, head: Head, size: int, rng: np.random.Generator) -
         x=map_arrays(lambda values: _rows(values, rows), x),
         y=targets,
         labels=None if labels is None else labels[rows],
-        class_names=(),
         subset=subset,
     )
 
@@ -44,7 +61,8 @@ def class_labels(y: Any) -> np.ndarray | None:
     if values.dtype.kind not in "biuf":
         return None
     if values.ndim == 2 and values.shape[1] > 1:
-        return values.argmax(axis=1)
+        # Smoothed one-hot targets still sum to one; a class at each position, or labels, need not.
+        return values.argmax(axis=1) if np.allclose(values.sum(axis=1), 1, atol=1e-3) else None
     if values.ndim not in (1, 2):
         return None
     return values.reshape(-1).astype(int)
@@ -76,15 +94,13 @@ def _choose(labels: np.ndarray | None, total: int, size: int, rng: np.random.Gen
     return order[chosen]
 
 
-def _is_arrays(x: Any) -> bool:
-    leaf = first_array(x)
-    return hasattr(leaf, "shape") and hasattr(leaf, "__len__") and hasattr(leaf, "dtype") or _is_frame(leaf)
-
-
 def _is_frame(x: Any) -> bool:
     return hasattr(x, "iloc") and hasattr(x, "to_numpy")
 
 
 def _rows(values: Any, rows: np.ndarray) -> np.ndarray:
     # A copy: what the user does to the data later must not change the probe.
-    return (values.iloc[rows].to_numpy() if _is_frame(values) else np.asarray(values)[rows]).copy()
+    if not _is_frame(values):
+        return np.asarray(values)[rows].copy()
+    taken = values.iloc[rows].to_numpy().copy()
+    return taken[:, None] if taken.ndim == 1 else taken  # as Keras takes a Series

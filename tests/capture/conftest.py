@@ -15,7 +15,7 @@ def moment():
     """``moment(x, labels, values=…)``: a moment without a model, as captures that only read arrays need."""
 
     def make(x=None, labels=None, head=None, epoch=3, values=None, class_names=("0", "1")):
-        probe = None if x is None else Probe(x, labels, labels, (), "validation")
+        probe = None if x is None else Probe(x, labels, labels, "validation")
         return Moment(
             model=None,
             epoch=epoch,
@@ -35,6 +35,6 @@ def call():
     """``call(train, validation)``: what ``fit`` was given."""
 
     def make(train=(None, None), validation=None, **settings):
-        return FitCall(train, validation, settings, weighted=False)
+        return FitCall(train, validation, settings)
 
     return make

@@ -151,7 +151,7 @@ def test_narrow_maps_keep_their_size_when_averaged():
 def test_shapes_that_are_no_picture_are_left_out(shown, moment):
     leaves, _ = shown(layer(np.zeros((5, 4))), layer(np.zeros((5, 2, 2, 2, 4)), index=1, path="volume"))
     assert list(leaves) == ["00.conv"]
-    with pytest.raises(NotShown, match="no convolution, pooling or dense layer"):
+    with pytest.raises(NotShown, match="no layer of a kind that is shown"):
         activations.freeze(moment(np.zeros((5, 4)), values={"activations": {}}))
 
 
@@ -160,6 +160,47 @@ def test_the_input_is_shown_where_it_is_numbers(shown):
     np.testing.assert_array_equal(shown(layer(np.ones((5, 4))), x=image)[0]["00.conv"]["input"], image[0])
     words = np.asarray([["a"], ["b"], ["c"], ["d"], ["e"]])
     assert shown(layer(np.ones((5, 4))), x=words)[0]["00.conv"]["input"].size == 0
+
+
+def test_the_input_of_a_channels_first_layer_is_turned(shown):
+    image = RNG.uniform(0, 1, (5, 2, 8, 9))
+    one = layer(RNG.uniform(0, 1, (5, 3, 6, 7)), channels_first=True)
+    np.testing.assert_array_equal(shown(one, x=image)[0]["00.conv"]["input"], np.moveaxis(image[0], 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"), [((3000, 2000, 3), 2**18), ((3000, 2000), 2**18), ((100_003,), 2**13)], ids=str
+)
+def test_a_large_input_is_averaged(shown, shape, most):
+    x = RNG.uniform(0, 1, (1, *shape)).astype("float32")
+    found = shown(layer(np.ones((1, 4))), x=x)[0]["00.conv"]["input"]
+    assert found.ndim == len(shape)
+    assert found.size <= most
+    assert found.mean() == pytest.approx(x.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_not_finite_are_no_trouble(shown, strange):
+    values = RNG.normal(size=(3, 40, 40, 200))
+    values[0, 3] = strange
+    frame = shown(layer(values))[0]["00.conv"]
+    assert np.isfinite(frame["limit"])
+    assert not np.isfinite(frame["values"]).all()
+    dense = shown(layer(np.full((5, 4), strange)))[0]["00.conv"]
+    assert dense["dead"] == 0
+
+
+def test_ids_are_no_row_of_a_table(moment):
+    import dataclasses
+
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 2)])
+    for build, size in ((model, 0), (None, 3)):
+        at = moment(np.zeros((5, 3), "int64"), values={"activations": {"conv": layer(np.ones((5, 3, 2)))}})
+        at = dataclasses.replace(at, model=build)
+        assert activations.capture(at, activations.freeze(at))["00.conv"]["input"].size == size
 
 
 def test_a_layer_that_appears_later_is_left_out(shown):

@@ -142,18 +142,53 @@ def test_feature_names_stand_at_the_axes(plane):
     [
         (None, BINARY, "no probe"),
         (np.zeros((4, 8, 8, 1)), BINARY, r"inputs of shape \(8, 8, 1\)"),
-        ({"a": np.zeros((4, 2))}, BINARY, "several inputs"),
+        ({"a": np.zeros((4, 2)), "b": np.zeros((4, 2))}, BINARY, "takes 2 inputs"),
         (np.zeros((4, 1)), BINARY, "2 features"),
         (np.zeros((1, 2)), BINARY, "2 samples"),
-        (np.asarray([["a", "b"]]), BINARY, "table of numbers"),
+        (np.asarray([["a", "b"]]), BINARY, "takes text"),
+        (np.asarray([["a", "b"]], dtype=object), BINARY, "takes text"),
         (np.full((4, 2), np.nan), BINARY, "finite"),
         (np.zeros((4, 2)), Head("other", reason="a regression"), "a regression"),
     ],
-    ids=["none", "images", "dict", "feature", "sample", "text", "nan", "regression"],
+    ids=["none", "images", "dict", "feature", "sample", "text", "objects", "nan", "regression"],
 )
 def test_what_has_no_boundary_is_not_shown(moment, x, head, words):
     with pytest.raises(NotShown, match=words):
         boundary.freeze(moment(x, head=head))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: {"a": x}, lambda x: [x], lambda x: (x,)], ids=["dict", "list", "tuple"]
+)
+def test_one_table_in_a_structure_is_given_to_the_model_as_fit_gives_it(plane, wrap):
+    x = RNG.normal(size=(20, 3)).astype("float32")
+    asked = []
+
+    def predict(given):
+        asked.append(type(given))
+        return linear([1, 2, 3])(next(iter(given.values())) if isinstance(given, dict) else given[0])
+
+    found, _ = plane(predict, wrap(x))
+    expected, _ = plane(linear([1, 2, 3]), x)
+    np.testing.assert_array_equal(found["probability"], expected["probability"])
+    assert {*asked} == {type(wrap(x))}
+
+
+def test_a_prediction_for_each_position_has_no_boundary(moment):
+    at = moment(np.eye(4, 3), head=BINARY, values={"predict": lambda x: np.zeros((len(x), 5, 1))})
+    with pytest.raises(NotShown, match="one prediction a sample"):
+        boundary.capture(at, boundary.freeze(at))
+
+
+def test_between_ids_there_is_no_boundary(moment):
+    import dataclasses
+
+    import keras
+
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 2)])
+    model = keras.Sequential([keras.Input((3,)), inner, keras.layers.Flatten(), keras.layers.Dense(1)])
+    with pytest.raises(NotShown, match="takes ids"):
+        boundary.freeze(dataclasses.replace(moment(np.zeros((4, 3)), head=BINARY), model=model))
 
 
 def test_nan_predictions_are_kept(plane):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from mlflow_dlviz.capture import facts
@@ -26,6 +27,57 @@ def test_the_batch_size_of_arrays_is_keras_own_default(call, given, expected):
 
 def test_data_that_bring_their_batches_have_no_batch_size(call):
     assert facts.fit_settings(call((iter([X]), None), batch_size=None))["batch_size"] is None
+
+
+def data_set(**options):
+    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(8, **options)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return X[:8], Y[:8]
+
+
+class Endless(Batches):
+    @property
+    def num_batches(self):
+        return None
+
+
+class Broken(Batches):
+    def __len__(self):
+        raise RuntimeError("not yet known")
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "batches"),
+    [
+        (lambda: data_set(), 8, 3),
+        (lambda: data_set(drop_remainder=True), 8, 2),
+        (lambda: data_set().prefetch(2), 8, 3),
+        (lambda: data_set().map(lambda x, y: (x, y)).cache().shuffle(3).repeat(2), 8, 6),
+        (lambda: data_set().repeat(), 8, None),
+        (lambda: data_set().filter(lambda x, y: True), None, None),
+        (lambda: Batches(), None, 3),
+        (lambda: Endless(), None, None),
+        (lambda: Broken(), None, None),
+        (lambda: iter([X]), None, None),
+        (lambda: X, 32, None),
+    ],
+    ids=["batched", "full", "prefetch", "cached", "endless", "filtered", "py", "py-endless", "py-broken",
+         "iterator", "array"],
+)  # fmt: skip
+def test_batches_and_their_size_are_known_without_reading_any(call, data, batch_size, batches):
+    data = data()
+    assert facts.fit_settings(call((data, None), batch_size=None))["batch_size"] == batch_size
+    assert facts.batches(data) == batches
+    described = facts.data_description((data, None))
+    assert described.get("batches") == batches
+    if batches and batch_size:
+        assert described["batch_size"] == batch_size
 
 
 def test_main_settings_are_always_notable_and_others_when_changed():
@@ -100,10 +152,14 @@ def test_vector_valued_metrics_have_one_name_an_entry():
         ((pd.DataFrame(X), pd.Series(Y)), 20, "DataFrame"),
         (({"a": X, "b": X}, Y), 20, "'b'"),
         (([X, X], None), 20, "float32"),
+        ((tf.ragged.constant([[1.0], [2.0, 3.0]]), None), 2, "RaggedTensor"),
+        ((tf.sparse.eye(5), None), 5, "SparseTensor"),
+        ((scipy.sparse.eye_array(5, format="csr"), None), 5, "csr_array"),
+        ((Batches(), None), None, "Batches"),
         ((tf.data.Dataset.from_tensor_slices(X), None), None, "element_spec"),
         ((iter([X]), None), None, "list_iterator"),
     ],
-    ids=["arrays", "frame", "dict", "list", "dataset", "iterator"],
+    ids=["arrays", "frame", "dict", "list", "ragged", "sparse", "scipy", "py", "dataset", "iterator"],
 )
 def test_data_are_described_without_being_read(data, samples, words):
     described = facts.data_description(data)

@@ -34,7 +34,6 @@ def test_data_and_settings_are_what_was_given(look):
     assert call.settings["epochs"] == 2
     assert call.settings["shuffle"] is True
     assert not {"x", "y", "self", "callbacks", "validation_data", "sample_weight"} & call.settings.keys()
-    assert not call.weighted
 
 
 def test_a_split_has_been_applied(look):
@@ -48,11 +47,11 @@ def test_no_validation_is_none(look):
     assert look(X, Y).validation is None
 
 
-def test_weighted_validation_and_class_weights(look):
-    call = look(X, Y, validation_data=(X, Y, np.ones(20)), class_weight={0: 1.0, 1: 2.0})
-    assert call.weighted
-    assert call.validation[1].shape == (20,)
-    assert look(X, Y, sample_weight=np.ones(20)).weighted
+@pytest.mark.parametrize("wrap", [tuple, list])
+def test_validation_data_with_weights_or_without_targets(look, wrap):
+    call = look(X, Y, validation_data=wrap((X, Y, np.ones(20))))
+    assert call.validation[0] is X
+    assert call.validation[1] is Y
 
 
 def test_a_data_set_has_no_targets_of_its_own(look):

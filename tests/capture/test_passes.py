@@ -5,12 +5,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
 from mlflow_dlviz.capture import passes as captured
-from mlflow_dlviz.capture.passes import NamedLayer, Passes, find_layers, spread
+from mlflow_dlviz.capture.layers import NamedLayer, find_layers, spread
+from mlflow_dlviz.capture.passes import Passes
 
 X = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype("float32")
 
@@ -148,7 +150,7 @@ def test_several_inputs_and_whole_numbers():
     data = {"ids": np.arange(12, dtype="int32").reshape(3, 4) % 10, "x": np.ones((3, 2), "float32")}
     passes = Passes(model, find_layers(model))
     np.testing.assert_allclose(passes.predict(data), model.predict(data, verbose=0), rtol=1e-5)
-    assert len(passes.activations(data)) == 1
+    assert [each.kind for each in passes.activations(data).values()] == ["Embedding", "Dense"]
 
 
 def test_predictions_are_the_models_in_any_batch():
@@ -250,3 +252,148 @@ def test_layers_are_evenly_spread_with_the_first_and_the_last(total, most):
     assert chosen == sorted({*chosen})
     if total:
         assert {chosen[0], chosen[-1]} == {0, total - 1}
+
+
+def test_of_a_subclassed_model_fewer_samples_too(monkeypatch):
+    model = Twins()
+    model(X)
+    floats = 6 + 3
+    monkeypatch.setattr(captured, "_BYTES", 4 * floats * 7)
+    assert {len(each.values) for each in Passes(model, find_layers(model)).activations(X).values()} == {7}
+
+
+def test_a_layer_of_many_channels_is_bounded():
+    stack = [layers.Conv2D(512, 3, padding="same") for _ in range(2)]
+    model = keras.Sequential([keras.Input((128, 128, 1)), *stack])
+    x = np.zeros((3, 128, 128, 1), "float32")
+    values = Passes(model, find_layers(model)).activations(x)
+    assert sum(each.values.nbytes for each in values.values()) <= captured._BYTES
+    assert {each.values.shape for each in values.values()} == {(1, 128, 128, 512)}
+
+
+SEQUENCE = np.arange(12, dtype="int32").reshape(3, 4) % 10
+
+
+class Block(layers.Layer):
+    """A layer made of layers, which also works on its own."""
+
+    def __init__(self):
+        super().__init__(name="block")
+        self.attention = layers.MultiHeadAttention(2, 3, name="heads")
+        self.dense = layers.Dense(4, name="dense")
+        self.scale = self.add_weight(shape=(), initializer="ones")
+
+    def call(self, x):
+        attended, _ = self.attention(x, x, return_attention_scores=True)
+        return self.scale * self.dense(attended) + x
+
+
+def test_recurrent_attention_embedding_and_own_layers():
+    ids = keras.Input((4,), dtype="int32")
+    x = layers.Embedding(10, 4, mask_zero=True, name="embedding")(ids)
+    x = Block()(x)
+    x, *_ = layers.LSTM(3, return_sequences=True, return_state=True, name="lstm")(x)
+    x = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(x)
+    x = layers.TimeDistributed(layers.Dense(5), name="each")(x)
+    x = layers.LayerNormalization()(x)
+    model = keras.Model(ids, layers.Dense(1, name="head")(x))
+    values = Passes(model, find_layers(model)).activations(SEQUENCE)
+    names = ["embedding", "block/heads", "block/dense", "block", "lstm", "both", "each", "head"]
+    assert list(values) == names
+    assert [each.index for each in values.values()] == list(range(8))
+    outer = [layer for layer in model.layers if layer.name in names]
+    reference = keras.Model(ids, [layer.output[0] if layer.name == "lstm" else layer.output for layer in outer])
+    for layer, expected in zip(outer, reference.predict(SEQUENCE, verbose=0), strict=True):
+        np.testing.assert_allclose(values[layer.name].values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_backbones_three_deep():
+    inner = keras.Sequential([layers.Dense(3, name="one"), layers.Dense(3, name="one_more")], name="inner")
+    middle = keras.Sequential([keras.Input((4,)), inner, layers.Dense(3, name="one")], name="middle")
+    outer = keras.Sequential([keras.Input((4,)), middle, layers.Dense(4, name="one")], name="outer")
+    model = keras.Sequential([keras.Input((4,)), outer, layers.Dense(1, name="one")])
+    values = Passes(model, find_layers(model)).activations(X.reshape(-1, 4))
+    paths = ["outer/middle/inner/one", "outer/middle/inner/one_more", "outer/middle/one", "outer/one", "one"]
+    assert list(values) == paths
+    x = X.reshape(-1, 4)
+    np.testing.assert_allclose(values[paths[1]].values, inner.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values[paths[3]].values, outer.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_of_any_precision_values_are_single(policy):
+    stack = [layers.Dense(3, "relu", dtype=policy), layers.Dense(2, dtype=policy)]
+    model = keras.Sequential([keras.Input((4,)), *stack])
+    x = X.reshape(-1, 4)
+    passes = Passes(model, find_layers(model))
+    assert {each.values.dtype for each in passes.activations(x).values()} == {np.dtype("float32")}
+    np.testing.assert_allclose(
+        passes.predict(x), model.predict(x, verbose=0).astype("float32"), rtol=1e-2, atol=1e-2
+    )
+
+
+class Looping(keras.Model):
+    """Calls one layer inside a loop of the graph, one inside a function of its own, and one plainly."""
+
+    def __init__(self):
+        super().__init__()
+        self.looped, self.apart, self.plain = (layers.Dense(4, name=name) for name in ("looped", "apart", "plain"))
+        self.shrink = tf.function(lambda x: self.apart(x))
+
+    def call(self, x):
+        x = tf.while_loop(lambda i, x: i < 2, lambda i, x: (i + 1, self.looped(x)), [0, x])[1]
+        return self.plain(self.shrink(x))
+
+
+def test_what_happens_inside_a_loop_is_left_out():
+    model = Looping()
+    x = X.reshape(-1, 4)
+    for layer in (model.looped, model.apart, model.plain):
+        layer.build((None, 4))
+    expected = model(x).numpy()
+    values = Passes(model, find_layers(model)).activations(x)
+    assert list(values) == ["plain"]
+    np.testing.assert_allclose(values["plain"].values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_for_each_sample_fixes_the_batch():
+    stack = [layers.LSTM(3, stateful=True), layers.Dense(1)]
+    model = keras.Sequential([keras.Input(batch_shape=(4, 5, 2)), *stack])
+    x = np.random.default_rng(0).normal(size=(10, 5, 2)).astype("float32")
+    passes = Passes(model, find_layers(model))
+    assert {len(each.values) for each in passes.activations(x).values()} == {4}
+    assert {len(each.values) for each in passes.activations(x[:3]).values()} == {3}
+    expected = np.concatenate([model(x[:4]), model.layers[0].reset_state() or model(x[4:8])])
+    model.layers[0].reset_state()
+    found = passes.predict(x)
+    assert found.shape == (10, 1)
+    np.testing.assert_allclose(found[:8], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_with_one_path_have_names_of_their_own():
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="b")], name="a")
+    again = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="b")], name="a")
+
+    class Both(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = inner, again
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    model = Both()
+    model(X.reshape(-1, 4))
+    assert list(Passes(model, find_layers(model)).activations(X.reshape(-1, 4))) == ["a/b", "a/b'"]
+
+
+def test_of_hundreds_of_layers_the_chosen_are_heard():
+    x = inputs = keras.Input((4,))
+    for _ in range(200):
+        x = layers.Dense(4)(x)
+    model = keras.Model(inputs, x)
+    found = find_layers(model)
+    assert len(found) == 200
+    chosen = spread(found, 5)
+    values = Passes(model, chosen).activations(X.reshape(-1, 4)[:2])
+    assert [each.index for each in values.values()] == [0, 50, 100, 149, 199]

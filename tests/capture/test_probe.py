@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflow_dlviz.capture.heads import Head
 from mlflow_dlviz.capture.moment import NotShown
-from mlflow_dlviz.capture.probe import _choose, class_labels, name_classes, take_probe
+from mlflow_dlviz.capture.probe import _choose, class_labels, find_source, name_classes, take_probe
 
 BINARY, OTHER = Head("binary"), Head("other", reason="a regression")
 
@@ -86,7 +88,7 @@ def test_frames_of_pandas_are_tables(call):
     y = pd.Series(np.arange(30) % 2, index=x.index)
     probe = take_probe(call((x, y)), BINARY, 6, rng())
     assert isinstance(probe.x, np.ndarray)
-    np.testing.assert_array_equal(probe.x[:, 0] % 2, probe.y)
+    np.testing.assert_array_equal(probe.x[:, :1] % 2, probe.y)  # a column, as Keras takes a Series
     assert np.bincount(probe.labels).tolist() == [3, 3]
 
 
@@ -115,8 +117,11 @@ def test_no_targets_and_several_targets_leave_labels_out(call):
         ((row for row in [1]), "validation data is a generator"),
         (np.zeros((0, 4)), "validation data has no samples"),
         ({"a": iter([1])}, "only arrays can be sampled"),
+        (tf.ragged.constant([[1.0], [2.0, 3.0]]), "has a RaggedTensor; only dense"),
+        ([np.zeros((3, 4)), tf.sparse.eye(3)], "has a SparseTensor; only dense"),
+        (scipy.sparse.eye_array(3, format="csr"), "has a csr_array; only dense"),
     ],
-    ids=["iterator", "generator", "empty", "dict"],
+    ids=["iterator", "generator", "empty", "dict", "ragged", "sparse", "scipy"],
 )
 def test_what_can_not_be_sampled_is_not_shown(call, x, words):
     with pytest.raises(NotShown, match=words):
@@ -131,17 +136,37 @@ def test_a_generator_is_not_consumed(call):
 
 
 @pytest.mark.parametrize(
+    ("validation", "settings", "subset"),
+    [
+        (np.zeros((3, 2)), {}, "validation"),
+        (np.zeros((3, 2)), {"validation_freq": 2}, "validation"),
+        (iter([]), {}, "validation"),
+        (iter([]), {"validation_freq": 2}, "training"),
+        (iter([]), {"validation_freq": 2, "initial_epoch": 1}, "validation"),
+        (iter([]), {"validation_freq": [1, 4]}, "validation"),
+        (iter([]), {"validation_freq": [3]}, "training"),
+    ],
+    ids=str,
+)
+def test_the_source_is_there_when_the_first_frame_is_due(call, validation, settings, subset):
+    given = call((np.zeros((9, 2)), None), (validation, None), **settings)
+    assert find_source(given)[0] == subset
+
+
+@pytest.mark.parametrize(
     ("y", "labels"),
     [
         ([0, 2, 1], [0, 2, 1]),
         ([[0.0], [2.0], [1.0]], [0, 2, 1]),
         ([[1, 0, 0], [0, 0, 1], [0, 1, 0]], [0, 2, 1]),
+        ([[0.9, 0.05, 0.05], [0.05, 0.05, 0.9], [0.05, 0.9, 0.05]], [0, 2, 1]),
+        ([[0, 2, 1], [1, 1, 2]], None),
         ([True, False, True], [1, 0, 1]),
         (["a", "b", "c"], None),
         (np.zeros((3, 2, 2)), None),
         (np.asarray([None, 1, 2], dtype=object), None),
     ],
-    ids=["sparse", "column", "one-hot", "bool", "text", "maps", "objects"],
+    ids=["sparse", "column", "one-hot", "smoothed", "positions", "bool", "text", "maps", "objects"],
 )
 def test_class_labels_of_any_target(y, labels):
     found = class_labels(np.asarray(y))

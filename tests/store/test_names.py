@@ -37,14 +37,39 @@ def test_a_leaf_is_one_safe_segment_of_a_path(name):
 @example("a b", "a_b")
 @example("x" * 40, "x" * 41)
 @example("a..b", "a.b")
+@example("a/b", "a.b")
+@example("03.a/b", "03.a.b")
+@example("03/a", "03.a")
 @example("", ".")
+@example(names.clean_leaf("a b"), "a b")
 def test_different_names_have_different_leaves(one, other):
-    # A slash stands between the names of nested models, and the dot for it.
-    if one.replace("/", ".") != other.replace("/", "."):
+    if one != other:
         assert names.clean_leaf(one) != names.clean_leaf(other)
 
 
-@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,20}", fullmatch=True))
+@given(ANY, ANY)
+@example("f1 (macro)", "f1 [macro]")
+@example("a//b", "a/b")
+@example("./a", "a")
+@example("", "_")
+@example("x" * 250, "x" * 251)
+@example(names.clean_metric("f1 (macro)"), "f1 (macro)")
+def test_different_names_are_different_metrics(one, other):
+    if one != other:
+        assert names.clean_metric(one) != names.clean_metric(other)
+
+
+LAYER = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
+
+
+@given(st.integers(0, 999), st.lists(LAYER, min_size=1, max_size=3))
+def test_layers_are_named_by_their_place_and_path(place, path):
+    name = f"{place:02d}.{'/'.join(path)}"
+    if len(name) <= names.LEAF_LENGTH:
+        assert names.clean_leaf(name) == name.replace("/", ".")
+
+
+@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,20}", fullmatch=True).filter(lambda name: name[-7:-6] != "-"))
 def test_a_plain_name_stays_as_it_is(name):
     assert names.clean_leaf(name) == name
     assert names.clean_metric(name) == name
@@ -76,8 +101,8 @@ def test_mlflow_accepts_any_name_as_a_metric_and_a_parameter(name):
         ("val_loss", "val_loss"),
         ("activations/01.dense.dead", "activations/01.dense.dead"),
         ("top 5/k", "top 5/k"),
-        ("f1 (macro)", "f1 _macro_"),
-        ("", "_"),
+        ("f1 (macro)", "f1 _macro_-619cdd"),
+        ("", "-e3b0c4"),
     ],
 )
 def test_a_metric_keeps_what_mlflow_allows(name, clean):
