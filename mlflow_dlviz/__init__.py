@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from mlflow_dlviz import catalogue, metrics, plots
     from mlflow_dlviz.autologging import autolog, paused
     from mlflow_dlviz.capture.moment import NotShown
+    from mlflow_dlviz.custom_loops import recording
+    from mlflow_dlviz.process import flush
     from mlflow_dlviz.reporting import report
     from mlflow_dlviz.store.load import load
+    from mlflow_dlviz.syncing import sync
     from mlflow_dlviz.visual import AtEnd, Every, LogSpaced, Visual
-    from mlflow_dlviz.writer import flush
 
 _HOMES = {
     "autolog": "autologging",
     "paused": "autologging",
-    "flush": "writer",
+    "recording": "custom_loops",
+    "flush": "process",
     "load": "store.load",
     "report": "reporting",
+    "sync": "syncing",
     "NotShown": "capture.moment",
     "Visual": "visual",
     "Every": "visual",
@@ -51,7 +55,9 @@ __all__ = [
     "metrics",
     "paused",
     "plots",
+    "recording",
     "report",
+    "sync",
 ]
 
 

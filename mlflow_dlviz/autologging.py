@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mlflow_dlviz import hooks, options
+from mlflow_dlviz import hooks, nesting, options
 from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.visual import Cadence, Visual
+
+_SILENT = logging.CRITICAL
 
 
 def autolog(
@@ -23,6 +25,8 @@ def autolog(
     monitor: str | None = None,
     weighted: bool = False,
     log_models: bool = True,
+    deadline: float = 10.0,
+    offline: bool = False,
     disable: bool = False,
     silent: bool = False,
 ) -> None:
@@ -40,14 +44,16 @@ def autolog(
     monitor: the logged metric that decides which epoch was the best; None for ``val_loss``, or else ``loss``.
     weighted: whether the tallies count Keras' sample and class weights instead of samples.
     log_models: whether the trained model is logged.
+    deadline: seconds that a ``fit`` waits at most for a tracking server, once to be given a run and once at its
+        end; what the server does not take by then waits in the spool.
+    offline: do not ask the server at all; ``mlflow-dlviz sync`` sends what was logged.
     disable: put Keras back as it was before.
     silent: say nothing on the console; the ledger still has everything.
 
     Raises TypeError or ValueError at once for an argument that can't be used, and changes nothing then.
     Works beside ``mlflow.autolog()`` and its kin in any order: what these log, we don't log again.
     """
-    if not isinstance(disable, bool):
-        raise TypeError(f"disable={disable!r}: expected True or False")
+    options.check_flags(disable=disable, silent=silent)
     checked = options.check(
         visuals=visuals,
         cadence=cadence,
@@ -58,20 +64,37 @@ def autolog(
         monitor=monitor,
         weighted=weighted,
         log_models=log_models,
-        silent=silent,
+        deadline=deadline,
+        offline=offline,
     )
+    _hush(silent and not disable)
     if disable:
         hooks.remove()
-        return
-    logger.setLevel(logging.CRITICAL if silent else logging.NOTSET)
-    hooks.install(checked)
+    else:
+        hooks.install(checked)
+
+
+class _Hushed:
+    level: int | None = None
+    """The logger's level before we silenced it; None while we have not."""
+
+
+def _hush(silent: bool) -> None:
+    if silent and _Hushed.level is None:
+        _Hushed.level = logger.level
+        logger.setLevel(_SILENT)
+    elif not silent and _Hushed.level is not None:
+        # Set by the user in the meantime, it stays as it is.
+        if logger.level == _SILENT:
+            logger.setLevel(_Hushed.level)
+        _Hushed.level = None
 
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Leave every ``fit`` within alone, in this thread."""
-    token = hooks.PAUSED.set(True)
+    """Leave every ``fit`` and ``recording`` within alone, in this thread."""
+    token = nesting.PAUSED.set(True)
     try:
         yield
     finally:
-        hooks.PAUSED.reset(token)
+        nesting.PAUSED.reset(token)

@@ -6,7 +6,7 @@ ModelCheckpoint and History; what any of them adds, the last one logs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,11 @@ from mlflow_dlviz.capture import facts
 from mlflow_dlviz.capture.fit_frame import FitCall, find_fit
 from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.options import Options
-from mlflow_dlviz.recorder import Recorder
+from mlflow_dlviz.process import writer
+from mlflow_dlviz.recorder import Loop, Recorder
 from mlflow_dlviz.runlog import OpenLog
 from mlflow_dlviz.store import datasets, models, runs
-from mlflow_dlviz.store.put import Batch
-from mlflow_dlviz.writer import writer
+from mlflow_dlviz.store.batch import Batch
 
 _BESIDE_STOCK = (
     "it is on and logs parameters, metrics, data sets and the model itself, with its own faults (metrics again "
@@ -31,33 +31,46 @@ _BESIDE_STOCK = (
 class Session:
     """One ``fit``: opened when training begins, closed once, with the status that it ended in.
 
-    callbacks: all of this ``fit``'s, to know early stopping and stock autologging by.
+    callbacks: all of this ``fit``'s, to know early stopping and stock autologging by. nested: whether it runs
+    within another one's, so that its run is a child of that one's. loop: of a training loop of the user's own,
+    what is known of it instead of a ``fit``'s arguments.
     """
 
-    def __init__(self, model: Any, options: Options, callbacks: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        options: Options,
+        callbacks: Sequence[Any],
+        *,
+        nested: bool = False,
+        loop: Loop | None = None,
+    ) -> None:
         self.model = model
+        self.nested = nested
         self.log: OpenLog | None = None
         self.recorder: Recorder | None = None
         self._options = options
         self._callbacks = callbacks
+        self._loop = loop
 
     def open(self, epochs: int) -> None:
         """Find or make the run, and begin to record.
 
         Raises what MLflow raises where no run can be had: then nothing is recorded.
         """
-        call = find_fit(self.model)
+        call = find_fit(self.model) if self._loop is None else None
         first = int(call.settings.get("initial_epoch", 0)) if call is not None else 0
+        first = first if self._loop is None else self._loop.initial_epoch
         stock = any(_is_stock(callback) for callback in self._callbacks)
-        opened = runs.open_run({"mlflow.autologging": "dlviz"})
+        opened = runs.open_run({"mlflow.autologging": "dlviz"}, self._options.limits(), nested=self.nested)
         try:
-            self.log = log = OpenLog(opened, first, self._options.monitor, stock=stock)
+            self.log = log = OpenLog(opened, first, self._options, stock=stock)
         except BaseException:
-            runs.end_run(opened, "FAILED")
+            runs.leave(opened, "FAILED")
             raise
         writer().training_began()
         with log.guarded("the recorder"):
-            self.recorder = Recorder(self.model, self._options, log, epochs)
+            self.recorder = Recorder(self.model, self._options, log, epochs, self._loop)
             self.recorder.begin(call)
         if stock:
             log.left_out("what MLflow's own autologging logs", _BESIDE_STOCK)
@@ -79,10 +92,10 @@ class Session:
                 stopping = facts.early_stopping(self._callbacks)
                 log.finish(facts.stopping_metrics(stopping) if stopping is not None else {})
             with log.guarded("the run's status"):
-                runs.end_run(log.opened, status)
+                log.end(status)
         except BaseException:  # Ctrl-C while closing
             with log.guarded("the run's status"):
-                runs.end_run(log.opened, "KILLED")
+                log.end("KILLED")
             raise
         finally:
             self.log = self.recorder = None
@@ -99,11 +112,13 @@ class Session:
         if log is None or recorder is None or log.stock or not self._options.log_models:
             return
         with log.guarded("the model"):
-            models.log_model(log.opened, self.model, *recorder.example())
+            log.send("the model", Batch(models=[models.save_model(self.model, *recorder.example())]))
 
     def _log_params(self, call: FitCall | None) -> None:
         assert self.log is not None
-        log, settings = self.log, facts.optimizer_settings(self.model)
+        log = self.log
+        # A model that is trained by hand need not be compiled.
+        settings = facts.optimizer_settings(self.model) if hasattr(self.model, "optimizer") else {}
         if call is not None:
             settings = {**facts.fit_settings(call), **settings}
         stopping = facts.early_stopping(self._callbacks)
@@ -118,7 +133,7 @@ class Session:
         log.send("the model summary", Batch(files={"model_summary.txt": facts.model_summary(self.model).encode()}))
         for context, data in (("train", call.train), ("eval", call.validation)) if call is not None else ():
             if data is not None:
-                log.send(f"the {context} dataset", partial(_log_dataset, log.opened, context, data))
+                log.send(f"the {context} dataset", partial(_dataset, log.opened.tags, context, data))
 
 
 def _is_stock(callback: Any) -> bool:
@@ -126,9 +141,8 @@ def _is_stock(callback: Any) -> bool:
     return type(callback).__name__ == "MlflowCallback" and type(callback).__module__.startswith("mlflow.")
 
 
-def _log_dataset(opened: runs.Opened, context: str, data: tuple[Any, Any]) -> Batch:
-    datasets.log_dataset(opened, context, data, facts.data_description(data))
-    return Batch()
+def _dataset(tags: Mapping[str, str], context: str, data: tuple[Any, Any]) -> Batch:
+    return Batch(datasets=[datasets.describe_dataset(tags, context, data, facts.data_description(data))])
 
 
 class Opening(keras.callbacks.Callback):

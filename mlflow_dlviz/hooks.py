@@ -13,26 +13,24 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from mlflow_dlviz import nesting
 from mlflow_dlviz.callback import Closing, Opening, Session
+from mlflow_dlviz.capture.fit_frame import find_fit
+from mlflow_dlviz.cluster import is_chief
 from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.options import Options
-from mlflow_dlviz.writer import call_at_exit
+from mlflow_dlviz.process import call_at_exit
 
-PAUSED: ContextVar[bool] = ContextVar("dlviz_paused", default=False)
-
-# The sessions that began within the innermost wrapped fit of this thread; None outside of any.
-_WITHIN: ContextVar[list[Session] | None] = ContextVar("dlviz_within", default=None)
-
-# Those of a fit whose wrapper another package's patch has put out: nobody sees that fit raise.
-_UNWATCHED: list[Session] = []
+# The sessions of a fit whose wrapper another package's patch has put out: nobody sees that fit raise. With their
+# threads, where their fit can be found on the stack, or None.
+_UNWATCHED: list[tuple[Session, int | None]] = []
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,11 @@ class _State:
     options: Options | None = None
     init: Callable[..., None] | None = None
     wrapped: list[_Wrapped] = []
+
+
+def _options() -> Options | None:
+    """The options of a fit that begins here and now, None if it is to be left alone."""
+    return _State.options if not nesting.PAUSED.get() and is_chief() else None
 
 
 def install(options: Options) -> None:
@@ -103,10 +106,10 @@ def _seam(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def __init__(self: Any, callbacks: Any = None, add_history: bool = False, *args: Any, **kwargs: Any) -> None:
         original(self, callbacks, add_history, *args, **kwargs)
-        options = _State.options
+        options = _options()
         # A list that the user made has no model yet, and we no part in it.
         model = getattr(self, "_model", None)
-        if add_history and options is not None and not PAUSED.get() and getattr(model, "compiled", False):
+        if add_history and options is not None and getattr(model, "compiled", False):
             try:
                 _join(self, options)
             except Exception as error:
@@ -117,21 +120,21 @@ def _seam(original: Callable[..., None]) -> Callable[..., None]:
 
 def _join(callback_list: Any, options: Options) -> None:
     """Put our two callbacks at the ends of the list, which is Keras' own copy of the user's."""
-    session = Session(callback_list.model, options, tuple(callback_list.callbacks))
+    _close_unwatched(callback_list.model)
+    # Of those of this thread that are left, the fit goes on.
+    nested = nesting.is_within() or any(thread == threading.get_ident() for _, thread in _UNWATCHED)
+    session = Session(callback_list.model, options, tuple(callback_list.callbacks), nested=nested)
     opening, closing = Opening(session), Closing(session)
     for ours in (opening, closing):
         ours.set_model(callback_list.model)
         ours.set_params(callback_list.params)
     callback_list.callbacks.insert(0, opening)
     callback_list.callbacks.append(closing)
-    _close_unwatched(callback_list.model)
-    within = _WITHIN.get()
-    if within is not None:
-        within.append(session)
-        return
-    # Our wrapper was put out; it is there again for the next fit.
-    _UNWATCHED.append(session)
-    _wrap_fit()
+    if not nesting.add(session):
+        # Our wrapper was put out; it is there again for the next fit.
+        seen = find_fit(callback_list.model) is not None
+        _UNWATCHED.append((session, threading.get_ident() if seen else None))
+        _wrap_fit()
 
 
 def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,10 +142,10 @@ def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
-        if _State.options is None or PAUSED.get():
+        if _options() is None:
             return original(model, *args, **kwargs)
         args, kwargs = _with_own_list(names, args, kwargs)
-        with _closing():
+        with nesting.closing():
             return original(model, *args, **kwargs)
 
     return fit
@@ -166,31 +169,16 @@ def _with_own_list(
     return args[:place], {**by_name, "callbacks": own}
 
 
-@contextmanager
-def _closing() -> Iterator[None]:
-    """Close the sessions that begin within, with the status that ``fit`` ends in."""
-    sessions: list[Session] = []
-    token = _WITHIN.set(sessions)
-    status = "FAILED"
-    try:
-        yield
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        _WITHIN.reset(token)
-        for session in sessions:
-            session.close(status)
-
-
 def _close_unwatched(model: Any = None) -> None:
-    """A fit that never came to its end has raised by the time that its model is fitted again, or at exit."""
-    for session in list(_UNWATCHED):
+    """Close the fits that have raised: as this model is fitted again, their frame is gone, or Python ends."""
+    for item in list(_UNWATCHED):
+        session, thread = item
         if not session.is_open:
-            _UNWATCHED.remove(session)
-        elif model is None or session.model is model:
-            _UNWATCHED.remove(session)
+            _UNWATCHED.remove(item)
+            continue
+        gone = thread == threading.get_ident() and find_fit(session.model) is None
+        if model is None or session.model is model or gone:
+            _UNWATCHED.remove(item)
             session.close("FAILED")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from mlflow_dlviz import catalogue
 from mlflow_dlviz.metrics.formulas import Formulas
 from mlflow_dlviz.metrics.formulas import resolve as resolve_metrics
+from mlflow_dlviz.store.runs import Limits
+from mlflow_dlviz.store.spool import default_root
 from mlflow_dlviz.visual import Every, Visual
 
 
@@ -25,7 +27,12 @@ class Options:
     monitor: str | None
     weighted: bool
     log_models: bool
-    silent: bool
+    deadline: float
+    offline: bool
+
+    def limits(self) -> Limits:
+        """Where runs are spooled, and how long a server may take to give us one."""
+        return Limits(default_root(), self.deadline, self.offline)
 
 
 def check(
@@ -39,35 +46,42 @@ def check(
     monitor: Any,
     weighted: Any,
     log_models: Any,
-    silent: Any,
+    deadline: Any,
+    offline: Any,
 ) -> Options:
     """The options as given, checked.
 
     Raises TypeError or ValueError that names the argument, its value and what was expected.
     """
-    for name, value in (("weighted", weighted), ("log_models", log_models), ("silent", silent)):
-        if not isinstance(value, bool):
-            raise TypeError(f"{name}={value!r}: expected True or False")
+    check_flags(weighted=weighted, log_models=log_models, offline=offline)
     if monitor is not None and (not isinstance(monitor, str) or not monitor):
         raise TypeError(f"monitor={monitor!r}: expected the name of a logged metric, such as 'val_loss'")
     return Options(
         visuals=_with_cadence(catalogue.resolve(visuals), cadence),
         metrics=resolve_metrics(metrics),
-        probe=_whole("probe", probe, 1, "samples"),
-        seed=_whole("seed", seed, 0, "a seed"),
+        probe=whole("probe", probe, 1, "samples"),
+        seed=whole("seed", seed, 0, "a seed"),
         class_names=_names(class_names),
         monitor=monitor,
         weighted=weighted,
         log_models=log_models,
-        silent=silent,
+        deadline=_seconds("deadline", deadline),
+        offline=offline,
     )
+
+
+def check_flags(**flags: Any) -> None:
+    """Raises TypeError that names the argument and its value unless all are True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}: expected True or False")
 
 
 def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]:
     if cadence is None:
         return tuple(visuals)
     if isinstance(cadence, Integral):
-        cadence = Every(_whole("cadence", cadence, 1, "epochs"))
+        cadence = Every(whole("cadence", cadence, 1, "epochs"))
     if isinstance(cadence, type) or not callable(getattr(cadence, "due", None)):
         raise TypeError(
             f"cadence={cadence!r}: expected a whole number of epochs, or Every(n), LogSpaced(n) or AtEnd()"
@@ -75,10 +89,17 @@ def _with_cadence(visuals: Sequence[Visual], cadence: Any) -> tuple[Visual, ...]
     return tuple(replace(visual, cadence=cadence) for visual in visuals)
 
 
-def _whole(argument: str, value: Any, least: int, unit: str) -> int:
+def whole(argument: str, value: Any, least: int, unit: str) -> int:
+    """``value`` as an int. Raises ValueError that names the argument unless it is one of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{argument}={value!r}: expected a whole number of at least {least} ({unit})")
     return int(value)
+
+
+def _seconds(argument: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{argument}={value!r}: expected a number of seconds of at least 0")
+    return float(value)
 
 
 def _names(class_names: Any) -> tuple[str, ...] | None:

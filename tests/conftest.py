@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,13 @@ import pytest
 
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(autouse=True)
+def spool_root(tmp_path, monkeypatch):
+    """The spools of this test, in a folder of its own."""
+    monkeypatch.setenv("MLFLOW_DLVIZ_SPOOL", str(tmp_path / "spool"))
+    return tmp_path / "spool"
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +46,8 @@ def store(tmp_path, empty_store, monkeypatch):
     """The current store of this test, with the experiment "test"; yields a client."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = mlflow.create_experiment("test", artifact_location=(tmp_path / "artifacts").as_uri())
     mlflow.set_experiment(experiment_id=experiment)
@@ -58,6 +68,59 @@ def dlviz(store):
 
 
 @pytest.fixture
+def limits(spool_root):
+    """Where and how runs are opened in this test."""
+    from mlflow_dlviz.store.runs import Limits
+
+    return Limits(spool_root)
+
+
+@pytest.fixture
+def new_log(store, spool_root):
+    """A new run and its spool, as a function: ``new_log()`` gives a RunLog; ``tracking_uri`` for another server."""
+    from mlflow_dlviz.sending import RunLog
+    from mlflow_dlviz.store.spool import Plan, begin
+
+    def make(tracking_uri=None, run_id=None, **more):
+        uri = tracking_uri or mlflow.get_tracking_uri()
+        if tracking_uri is None and run_id is None:
+            run_id = store.create_run(store.get_experiment_by_name("test").experiment_id).info.run_id
+        return RunLog(begin(spool_root, Plan(uuid.uuid4().hex, uri, run_id, **more)))
+
+    return make
+
+
+@pytest.fixture
+def run(new_log):
+    """A RunLog of a run of its own."""
+    return new_log()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """MLflow's patience with a server, shortened to seconds."""
+    for name, value in (("MAX_RETRIES", "1"), ("TIMEOUT", "3"), ("BACKOFF_FACTOR", "1")):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
+
+
+@pytest.fixture
+def proxy(mlflow_server, impatient):
+    """The way to the server, where things happen; lets everything through at first."""
+    from servers import Proxy
+
+    made = Proxy(int(mlflow_server.rsplit(":")[-1]))
+    made.mode = "pass"
+    yield made
+    made.mode = "gone"
+
+
+@pytest.fixture
+def server(mlflow_server):
+    """A client that reads past the proxy what has arrived."""
+    return mlflow.MlflowClient(tracking_uri=mlflow_server)
+
+
+@pytest.fixture
 def runs(store):
     """All runs of the test, oldest first, as a function: ``runs()``."""
 
@@ -66,6 +129,17 @@ def runs(store):
         return store.search_runs(experiments, order_by=["attributes.start_time ASC"])
 
     return all_runs
+
+
+@pytest.fixture
+def ledger(store):
+    """The entries of a run's ledger, as a function: ``ledger(run)``."""
+
+    def entries(run):
+        text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/dlviz/ledger.json")
+        return json.loads(text)["entries"]
+
+    return entries
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from pathlib import Path
 
 import keras
@@ -423,3 +424,34 @@ def test_a_drawing_that_exits_does_not_end_the_drawing_of_others(dlviz, runs, bi
     assert dlviz.flush(60)
     assert runs()[0].data.tags["dlviz.status"] == "partial"
     assert runs()[0].data.metrics["dlviz/pictures_written"] > 0
+
+
+def test_silent_is_undone_and_the_users_level_kept(dlviz):
+    logger = logging.getLogger("mlflow_dlviz")
+    before = logger.level
+    try:
+        logger.setLevel(logging.ERROR)
+        dlviz.autolog()
+        assert logger.level == logging.ERROR
+        dlviz.autolog(silent=True)
+        dlviz.autolog(silent=True)
+        assert not logger.isEnabledFor(logging.ERROR)
+        dlviz.autolog()
+        assert logger.level == logging.ERROR
+        dlviz.autolog(silent=True)
+        dlviz.autolog(disable=True)
+        assert logger.level == logging.ERROR
+        dlviz.autolog(silent=True)
+        logger.setLevel(logging.INFO)
+        dlviz.autolog()
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(before)
+
+
+def test_silent_says_nothing_and_the_ledger_has_it(dlviz, runs, ledger, binary, table, caplog):
+    dlviz.autolog(log_models=False, visuals=["boundary"], class_names=["a", "b", "c"], silent=True)
+    fit(binary(), table)
+    dlviz.flush(60)
+    assert "mlflow_dlviz" not in caplog.text
+    assert any(entry["what"] == "class_names" for entry in ledger(runs()[0]))

@@ -43,6 +43,36 @@ def test_a_fit_that_nobody_saw_raise_is_closed_by_the_next(dlviz, runs, binary, 
     assert mlflow.active_run() is None
 
 
+class EachEpoch(keras.callbacks.Callback):
+    def __init__(self, inner, table):
+        super().__init__()
+        self.inner, self.table = inner, table
+
+    def on_epoch_end(self, epoch, logs=None):
+        fit(self.inner, self.table)
+
+
+def test_a_fit_within_one_that_nobody_watches_is_its_child(dlviz, runs, binary, table):
+    dlviz.autolog(log_models=False, visuals=[])
+    put_out()
+    fit(binary(), table, epochs=1, callbacks=[EachEpoch(binary(), table)])
+    dlviz.flush(60)
+    outer, inner = runs()
+    assert inner.data.tags["mlflow.parentRunId"] == outer.info.run_id
+    assert statuses(runs) == ["FINISHED", "FINISHED"]
+
+
+def test_a_fit_after_one_that_nobody_saw_raise_is_no_child(dlviz, runs, binary, table):
+    dlviz.autolog(log_models=False, visuals=[])
+    put_out()
+    with pytest.raises(ValueError, match="mine"):
+        fit(binary(), table, callbacks=[Fail()])
+    fit(binary(), table)
+    dlviz.flush(60)
+    assert len(runs()) == 2
+    assert not any("mlflow.parentRunId" in run.data.tags for run in runs())
+
+
 def test_the_wrapper_is_there_again_for_the_next_fit(dlviz, runs, binary, table):
     dlviz.autolog(log_models=False, visuals=[])
     put_out()
