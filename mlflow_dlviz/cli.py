@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlflow_dlviz import __version__
 
+if TYPE_CHECKING:
+    from mlflow_dlviz.syncing import Synced, Waiting
+
 _EXITS = """
 \b
 Exit status: 0 ok, 2 bad usage or filter, 3 nothing matched, 4 written but
 partial, 6 the tracking server can't be reached.
+"""
+
+
+_SYNC_EXITS = """
+\b
+Exit status: 0 ok, 2 bad usage, 4 something needs attention, 6 the tracking
+server can't be reached.
 """
 
 
@@ -96,6 +108,118 @@ def visuals() -> None:
         click.echo(f"{click.style(name, bold=True)}  {catalogue.describe(factory)}")
         for option, default in catalogue.options(factory).items():
             click.echo(f"    {option}={default!r}")
+
+
+@main.command(epilog=_SYNC_EXITS)
+@click.option("--status", is_flag=True, help="List what waits; send nothing.")
+@click.option("--prune", is_flag=True, help="Delete what can't be sent, and what is older than --days.")
+@click.option("--days", default=30.0, show_default=True, type=click.FloatRange(0), help="For --prune.")
+@click.option("-y", "--yes", is_flag=True, help="For --prune: do not ask.")
+@click.option(
+    "--spool", type=click.Path(file_okay=False), help="Default: $MLFLOW_DLVIZ_SPOOL, or ~/.mlflow-dlviz/spool."
+)
+@click.option("--tracking-uri", metavar="URI", help="Where to make the runs that no server knows yet.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar; only what went wrong.")
+def sync(
+    status: bool, prune: bool, days: float, yes: bool, spool: str | None, tracking_uri: str | None, quiet: bool
+) -> None:
+    """Send what waits in the spool: logged while the tracking server was gone, or offline, or by a process that died.
+
+    \b
+    mlflow-dlviz sync --status      what waits
+    mlflow-dlviz sync               send it; any time, again, from several processes
+    mlflow-dlviz sync --prune       delete what can't be sent
+    """  # noqa: D301
+    from mlflow_dlviz import syncing
+
+    root = Path(spool) if spool else None
+    if status:
+        _show_waiting(syncing.waiting(root))
+    elif prune:
+        _prune(syncing.forgotten(root, days), yes)
+    else:
+        _impatient()
+        with _exit_codes(), _sync_bar(quiet) as progress:
+            results = syncing.sync(root, tracking_uri=tracking_uri, progress=progress)
+        _show_synced(results, quiet)
+
+
+@main.command(epilog=_SYNC_EXITS)
+@click.argument("run_id", required=False)
+@click.option("--tracking-uri", metavar="URI", help="Default: MLflow's own setting.")
+def doctor(run_id: str | None, tracking_uri: str | None) -> None:
+    """Say what is missing of the run RUN_ID and why; without one, look at versions, the server and the spool."""
+    from mlflow_dlviz import diagnosis
+
+    with _exit_codes():
+        if run_id is not None:
+            for line in diagnosis.of_run(run_id, tracking_uri):
+                click.echo(line)
+            return
+        fine = True
+        for good, line in diagnosis.of_installation(tracking_uri):
+            click.echo(f"{'ok ' if good else click.style('!! ', fg='red')} {line}")
+            fine = fine and good
+    if not fine:
+        sys.exit(4)
+
+
+def _impatient() -> None:
+    # Somebody waits at the command line, and what is not sent now can be sent later: not MLflow's four minutes.
+    for name, value in (("MAX_RETRIES", "2"), ("TIMEOUT", "30")):
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
+
+
+@contextmanager
+def _sync_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    if quiet:
+        yield None
+        return
+    with click.progressbar(length=1, label="sending", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield progress
+
+
+def _show_waiting(found: Sequence[Waiting]) -> None:
+    if not found:
+        click.echo("nothing waits")
+    for each in found:
+        refused = f", {each.refused} refused" if each.refused else ""
+        click.echo(
+            f"{each.run}  {each.state}: {each.items} items{refused}, {each.size / 1e6:.1f} MB, "
+            f"{_age(each.age)} old, for {each.tracking_uri}"
+        )
+
+
+def _show_synced(results: Sequence[Synced], quiet: bool) -> None:
+    if not results and not quiet:
+        click.echo("nothing waits")
+    for each in results:
+        if each.trouble:
+            click.echo(f"{each.run}: {each.items} items sent, the rest waits: {each.trouble}", err=True)
+        elif not quiet:
+            click.echo(f"{each.run}: {each.items} items sent to {each.tracking_uri}, run {each.run_id}")
+    if any(each.trouble for each in results):
+        sys.exit(6 if any(each.unreachable for each in results) else 4)
+
+
+def _prune(found: Sequence[Waiting], yes: bool) -> None:
+    from mlflow_dlviz import syncing
+
+    _show_waiting(found)
+    if found and (yes or click.confirm("Delete all this for good?")):
+        click.echo(f"{syncing.prune(found) / 1e6:.1f} MB freed")
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,18 @@ import numpy as np
 from mlflow.entities import Metric
 
 from mlflow_dlviz.capture.moment import Moment, NotShown
+from mlflow_dlviz.drawing import Picture
 from mlflow_dlviz.plots import encode_both
+from mlflow_dlviz.process import writer
 from mlflow_dlviz.store import names
-from mlflow_dlviz.store.images import image_files, logged_images_tag
-from mlflow_dlviz.store.put import Batch, pack
+from mlflow_dlviz.store.batch import Batch, TimedImage, pack
+from mlflow_dlviz.tracked import RunLog
 from mlflow_dlviz.visual import Arrays, Visual
-from mlflow_dlviz.writer import Picture, RunLog, writer
+
+CAPTURE_SECONDS = 10.0
+"""What a capture may take, or a tenth of the epoch where that is more; six times as much the first time, when it
+compiles. A visual that takes longer is left out from then on.
+"""
 
 # An evolution shows no more frames than this.
 _STORY = 200
@@ -26,15 +33,16 @@ class Frames:
     """Captures what is due and hands on the numbers, then the pictures.
 
     A visual that fails is said once and left out from then on; so is one that does not apply.
+    frozen: by visual, what earlier fits of the run froze; what this one does is added.
     """
 
-    def __init__(self, visuals: Sequence[Visual], run: RunLog) -> None:
+    def __init__(self, visuals: Sequence[Visual], run: RunLog, frozen: dict[str, Arrays] | None = None) -> None:
         self._visuals = list(visuals)
         self._run = run
+        self._earlier = {} if frozen is None else frozen
         self._frozen: dict[str, Arrays] = {}
         self._stories: dict[tuple[str, str], list[Arrays]] = {}
         self._last: dict[str, int] = {}
-        self._tagged = False
 
     def due(self, epoch: int, epochs: int) -> list[Visual]:
         """The visuals due at ``epoch`` of ``epochs``, both counted within this ``fit``."""
@@ -44,11 +52,14 @@ class Frames:
         """The visuals without a frame at ``step``: due when training ended earlier than planned."""
         return [visual for visual in self._visuals if self._last.get(visual.name) != step]
 
-    def take(self, visuals: Sequence[Visual], moment: Moment) -> None:
-        """Capture ``visuals`` at ``moment``."""
+    def take(self, visuals: Sequence[Visual], moment: Moment, epoch_seconds: float = 0.0) -> None:
+        """Capture ``visuals`` at ``moment``. epoch_seconds: what the epoch took."""
         for visual in visuals:
+            patience = max(CAPTURE_SECONDS, epoch_seconds / 10) * (1 if visual.name in self._last else 6)
+            began = time.monotonic()
             try:
                 self._take(visual, moment)
+                self._judge(visual, time.monotonic() - began, patience)
             except NotShown as reason:
                 self._leave_out(visual)
                 self._run.ledger.left_out(visual.name, str(reason), say=False)
@@ -76,6 +87,12 @@ class Frames:
     def _leave_out(self, visual: Visual) -> None:
         self._visuals = [other for other in self._visuals if other is not visual]
 
+    def _judge(self, visual: Visual, took: float, patience: float) -> None:
+        if took > patience:
+            self._leave_out(visual)
+            why = f"its capture took {took:.0f} s of the training's time, more than {patience:.0f} s"
+            self._run.ledger.left_out(f"visual {visual.name!r} from then on", why)
+
     def _take(self, visual: Visual, moment: Moment) -> None:
         frozen = self._freeze(visual, moment)
         leaves = _checked(visual, visual.capture(moment, frozen))
@@ -98,8 +115,12 @@ class Frames:
         if visual.freeze is None:
             return {}
         if visual.name not in self._frozen:
-            self._frozen[visual.name] = _kept(visual.freeze(moment))
-            self._store(visual, moment.epoch, {names.frozen_path(visual.name): self._frozen[visual.name]}, [])
+            earlier = self._earlier.get(visual.name, {})
+            frozen = _kept(visual.freeze(replace(moment, earlier=earlier)))
+            # What an earlier fit of the run froze stays in its own file.
+            path = names.frozen_path(visual.name, moment.epoch if earlier else None)
+            self._store(visual, moment.epoch, {path: frozen}, [])
+            self._frozen[visual.name], self._earlier[visual.name] = frozen, {**earlier, **frozen}
         return self._frozen[visual.name]
 
     def _store(self, visual: Visual, epoch: int, arrays: Mapping[str, Arrays], metrics: Sequence[Metric]) -> None:
@@ -121,16 +142,12 @@ class Frames:
     def _draw(self, draw: Callable[..., Any], key: str, arrays: Arrays, step: int) -> None:
         now = _now()
 
-        def files() -> dict[str, bytes]:
+        def drawn() -> Batch:
             # Copies: a draw may well work in place.
             png, webp = encode_both(draw(**{name: value.copy() for name, value in arrays.items()}))
-            return image_files(key, step, png, webp, timestamp=now)
+            return Batch(images=[TimedImage(key, step, now, png, webp)])
 
-        if not self._tagged:
-            self._tagged = True
-            tag, value = logged_images_tag()
-            writer().send(self._run, "the tag for pictures", Batch(tags={tag: value}))
-        writer().draw(Picture(self._run, f"picture {key!r}", step, files))
+        writer().draw(Picture(self._run, f"picture {key!r}", step, drawn))
 
 
 def _checked(visual: Visual, leaves: Any) -> dict[str, dict[str, np.ndarray]]:

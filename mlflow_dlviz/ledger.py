@@ -57,6 +57,11 @@ class Ledger:
         if say:
             self._say(what, f"{what} is left out: {why}")
 
+    def refused(self, what: str, why: str) -> None:
+        """Keep that the server would not have something; say it once."""
+        self._add(Entry("failed", what, None, why))
+        self._say(f"refused:{why[:40]}", f"{what} was refused by the server and kept in the spool: {why}")
+
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of :data:`COUNTS`."""
         with self._lock:
@@ -64,22 +69,30 @@ class Ledger:
 
     @property
     def status(self) -> str:
-        """One of "ok", "partial" (something failed or was dropped) and "failed" (nothing was written)."""
+        """One of "ok", "partial" (something failed or was dropped) and "failed" (nothing was logged)."""
         broken = self.counts["dropped"] + sum(entry.kind == "failed" for entry in self.entries)
         if not broken:
             return "ok"
-        return "partial" if self.counts["written"] or self.counts["batches"] else "failed"
+        return "partial" if self.counts["written"] or self.counts["epochs"] else "failed"
 
-    def to_json(self) -> str:
-        """The ledger as ``dlviz/ledger.json`` has it."""
+    def to_json(self, step: int = 0) -> str:
+        """The ledger as ``dlviz/ledger.json`` has it. step: the run's last."""
         with self._lock:
             entries = [asdict(entry) for entry in self.entries[:_ENTRIES]]
             counts = {name: self.counts[name] for name in COUNTS}
             beyond = max(0, len(self.entries) - _ENTRIES)
-        document = {"schema": 1, "status": self.status, "counts": counts, "entries": entries}
+        document = {"schema": 1, "status": self.status, "step": step, "counts": counts, "entries": entries}
         if beyond:
             document["entries_not_listed"] = beyond
         return json.dumps(document, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Ledger:
+        """The ledger that an earlier process wrote. Raises what a damaged file makes it."""
+        document, made = json.loads(text), cls()
+        made.counts.update({name: int(document["counts"][name]) for name in COUNTS if name in document["counts"]})
+        made.entries = [Entry(**entry) for entry in document["entries"]]
+        return made
 
     def _add(self, entry: Entry) -> None:
         with self._lock:

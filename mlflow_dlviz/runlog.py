@@ -7,59 +7,52 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from mlflow.entities import Metric
 
-from mlflow_dlviz import reporting
 from mlflow_dlviz.capture.moment import NotShown
-from mlflow_dlviz.ledger import COUNTS
+from mlflow_dlviz.drawing import Task
+from mlflow_dlviz.histories import history_of
+from mlflow_dlviz.options import Options
+from mlflow_dlviz.process import mention_leftovers, writer
 from mlflow_dlviz.reporting.align import minimised
 from mlflow_dlviz.store import names
-from mlflow_dlviz.store.put import Batch
-from mlflow_dlviz.store.runs import Opened
-from mlflow_dlviz.writer import RunLog, Sending, Task, writer
+from mlflow_dlviz.store.batch import Batch, End
+from mlflow_dlviz.store.runs import Opened, leave
+from mlflow_dlviz.writer import Sending
 
 # Of the best epoch everything is logged again but these, which are not results.
 _NOT_BEST = ("learning_rate",)
-
-
-@dataclass
-class _History:
-    """What this process knows of a run over all its fits."""
-
-    run: RunLog
-    next_epoch: int = 0
-    fits: list[Mapping[str, str]] = field(default_factory=list)
-    best: tuple[int, Mapping[str, float]] | None = None
-
-
-_HISTORIES: dict[str, _History] = {}
 
 
 class OpenLog:
     """The run that one ``fit`` logs to, while it does.
 
     first_epoch: where this ``fit`` begins to count; a later one in the same run goes on after the last epoch.
-    monitor: decides which epoch is the best; None for ``val_loss``, or else ``loss``.
-    stock: whether MLflow's own Keras autologging logs parameters, metrics and the model of this ``fit``.
+    options: of this ``fit``. stock: whether MLflow's own Keras autologging logs its parameters, metrics and model.
     """
 
-    def __init__(self, opened: Opened, first_epoch: int, monitor: str | None, *, stock: bool) -> None:
-        key = opened.ref.run_id or opened.ref.spool_id
+    def __init__(self, opened: Opened, first_epoch: int, options: Options, *, stock: bool) -> None:
         self.opened = opened
         self.stock = stock
         self.ours: set[str] = set()
-        self._history = _HISTORIES.setdefault(key, _History(RunLog(opened.ref)))
+        visuals = tuple(visual.name for visual in options.visuals)
+        self._history = history_of(opened, visuals, options.deadline)
         self.run = self._history.run
-        self.run.training = True
-        next_epoch = max(self._history.next_epoch, _whole(opened.tags.get(names.NEXT_EPOCH_TAG)))
-        self._offset = max(0, next_epoch - first_epoch)
-        self._monitor = monitor
+        self.frozen = self._history.frozen
+        self.run.held = options.offline
+        writer().begin(self.run)
+        self._offset = max(0, self._history.next_epoch - first_epoch)
+        self._monitor = options.monitor
+        self._deadline = options.deadline
+        if opened.offline:
+            writer().begin_offline(self.run, opened.offline)
         self._logged: set[str] = set()
         self._spent = self._spent_before = 0.0
         self._depth = 0
         self._pace: dict[str, float] = {}
+        with self.guarded("the spool"):
+            mention_leftovers(self.run.spool.folder.parent)
 
     def step(self, epoch: int) -> int:
         """The run's step for Keras' ``epoch``."""
@@ -101,8 +94,12 @@ class OpenLog:
         values = {**({} if self.stock else logs), **self._pace}
         values["dlviz/training_thread_seconds"] = self._spent - self._spent_before
         self._spent_before = self._spent
-        self._send_metrics(f"metrics of epoch {step}", values, step)
         self._history.next_epoch = max(self._history.next_epoch, step + 1)
+        self.run.step = self._history.next_epoch - 1
+        self.run.ledger.count("epochs")
+        # With each epoch, so that a process killed in mid-run can be resumed after it.
+        tags = {names.NEXT_EPOCH_TAG: str(self._history.next_epoch)}
+        self.send(f"metrics of epoch {step}", Batch(metrics=_metrics(values, step), tags=tags))
         self._keep_best(step, logs)
 
     def params(self, params: Mapping[str, str], everything: Mapping[str, str]) -> None:
@@ -110,11 +107,11 @@ class OpenLog:
         self._history.fits.append(dict(everything))
         clean = {names.clean_metric(key): value for key, value in params.items()}
         new = {key: value for key, value in clean.items() if key not in self.opened.params}
-        files = {names.FITS: json.dumps(self._history.fits, indent=1).encode()}
+        files = {self._history.fits_path: json.dumps(self._history.fits, indent=1).encode()}
         self.send("parameters", Batch(params=new if len(self._history.fits) == 1 else {}, files=files))
 
     def finish(self, more: Mapping[str, float]) -> None:
-        """Log the best values and ``more``, then, behind the pictures, the run's page and the ledger."""
+        """Log the best values and ``more``, then, behind the pictures, the run's page."""
         if self._logged and self._monitored() not in self._logged:
             why = f"monitor={self._monitored()!r} is not among the logged {sorted(self._logged)}"
             self.left_out("best values", why)
@@ -124,32 +121,20 @@ class OpenLog:
             values["best_epoch"] = float(best[0])
             values.update({f"best_{name}": value for name, value in best[1].items() if name not in _NOT_BEST})
         step = best[0] if best is not None else 0
-        self._send_metrics("best values", values, step)
-        tags = {names.NEXT_EPOCH_TAG: str(self._history.next_epoch)}
-        self.send("the next epoch", Batch(tags=tags))
+        cost = {"dlviz/total_training_thread_seconds": self._spent}
+        self.send("best values", Batch(metrics=[*_metrics(values, step), *_metrics(cost, self.run.step)]))
+        writer().then(Task(self.run, "the run's page", Batch(page=True)))
+
+    def end(self, status: str) -> None:
+        """End the run if it is ours, with FINISHED, FAILED or KILLED, and wait until the server has its numbers.
+
+        Not longer than the deadline, and not for a server that does not answer.
+        """
+        if self.opened.owned:
+            self.send("the end of the run", Batch(end=End(status, int(time.time() * 1000))))
+        leave(self.opened, status)
         self.run.training = False
-        for what, batch in (("the run's page", self._page), ("the ledger", self._ledger)):
-            writer().then(Task(self.run, what, batch))
-
-    def _page(self) -> Batch:
-        if self.run.training:
-            # Another fit goes on in this run and makes the page when it ends.
-            return Batch()
-        return Batch(files=reporting.run_page(self.run.ref.tracking_uri, self.run.ref.known_id))
-
-    def _ledger(self) -> Batch:
-        ledger = self.run.ledger
-        values = {f"dlviz/pictures_{name}": float(ledger.counts[name]) for name in COUNTS}
-        values["dlviz/total_training_thread_seconds"] = self._spent
-        return Batch(
-            metrics=_metrics(values, max(0, self._history.next_epoch - 1)),
-            tags={names.STATUS_TAG: ledger.status},
-            files={names.LEDGER: ledger.to_json().encode()},
-        )
-
-    def _send_metrics(self, what: str, values: Mapping[str, float], step: int) -> None:
-        if values:
-            self.send(what, Batch(metrics=_metrics(values, step)))
+        writer().settle(self.run, self._deadline)
 
     def _monitored(self) -> str:
         return self._monitor or ("val_loss" if "val_loss" in self._logged else "loss")
@@ -164,11 +149,6 @@ class OpenLog:
         better: Callable[[float, float], bool] = float.__lt__ if minimised(monitor) else float.__gt__
         if math.isfinite(value) and (best is None or monitor not in best[1] or better(value, best[1][monitor])):
             self._history.best = (step, dict(logs))
-
-
-def _whole(tag: str | None) -> int:
-    # Anybody can edit a tag.
-    return int(tag) if tag is not None and tag.isdecimal() else 0
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:

@@ -1,323 +1,221 @@
 """Storing and drawing in the background: training never waits for a picture, and a number is never dropped.
 
-Two threads: one sends to MLflow, in order, what is queued for a run as one batch; one draws, gives way to
-training while a ``fit`` runs on few cores, and hands its files to the first.  A durable spool belongs between
-the queue and :func:`mlflow_dlviz.store.put.put`.
+Three threads: one packs what would take too long on the training thread; one draws, and gives way to training
+while a ``fit`` runs on few cores; both put what they made into the run's spool, and the third sends from there.
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TypeAlias
 
-from mlflow_dlviz.ledger import Ledger, logger
-from mlflow_dlviz.store.put import Batch, merge, put
-from mlflow_dlviz.store.runs import RunRef
-
-PICTURES = 512
-"""Pictures waiting at most; beyond this the newest is dropped, and can be drawn later from its numbers."""
-
-EXIT_SECONDS = 60.0
-"""How long the end of the process waits for what is still to be drawn and sent."""
-
-# With training on as many cores as there are, a tenth of the time goes into drawing; else half of it.
-_FEW_CORES = 4
-_PAUSE_FEW, _PAUSE_MANY = 9.0, 1.0
-
-
-@dataclass
-class RunLog:
-    """What the writer keeps of one run. training: whether a ``fit`` still logs to it."""
-
-    ref: RunRef
-    ledger: Ledger = field(default_factory=Ledger)
-    training: bool = True
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture to draw. what: for the ledger; step: its epoch; files: what it becomes, drawn on the worker."""
-
-    run: RunLog
-    what: str
-    step: int
-    files: Callable[[], dict[str, bytes]]
-
-
-@dataclass(frozen=True)
-class Task:
-    """Work behind the pictures queued before it and never dropped: a run's own page, its ledger."""
-
-    run: RunLog
-    what: str
-    batch: Callable[[], Batch]
-
+from mlflow_dlviz.drawing import Drawer, Picture, Task
+from mlflow_dlviz.sending import Sender
+from mlflow_dlviz.store.batch import Batch
+from mlflow_dlviz.store.spool import Lost
+from mlflow_dlviz.tracked import RunLog
 
 Sending: TypeAlias = Batch | Callable[[], Batch]
 """A batch, or the function that makes it on the writer's thread."""
 
-Item: TypeAlias = tuple[RunLog, str, Sending]
+# Whether this thread is one of a writer's, or works for one.
+_OURS: ContextVar[bool] = ContextVar("dlviz_writer", default=False)
 
 
 class Writer:
-    """The two queues and their threads; one for a process, started when first used."""
+    """The queues and their threads; one for a process, started when first used."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._outbox: deque[Item] = deque()
-        self._drawings: deque[Picture | Task] = deque()
-        self._busy = {"send": False, "draw": False}
-        self._training = 0
-        self._awaited = 0
+        self._packing: deque[tuple[RunLog, str, Callable[[], Batch]]] = deque()
+        self._sender = Sender(self._changed, self._over, _make_page)
+        self._drawer = Drawer(self._changed, self._spool, self._done)
+        self._current: RunLog | None = None
         self._stopped = False
         self._threads: list[threading.Thread] = []
 
     def send(self, run: RunLog, what: str, batch: Sending) -> None:
-        """Queue numbers, parameters, tags or files; never dropped. what: for the ledger."""
+        """Log numbers, parameters, tags or files; never dropped. what: for the ledger.
+
+        A batch is in the run's spool when this returns; what a function makes gets there a little later.
+        """
+        if isinstance(batch, Batch):
+            self._spool(run, what, batch)
+            return
         with self._changed:
-            self._outbox.append((run, what, batch))
+            self._packing.append((run, what, batch))
             self._start()
             self._changed.notify_all()
 
     def draw(self, picture: Picture) -> None:
         """Queue a picture; dropped, and counted, where too many wait."""
         with self._changed:
-            if sum(isinstance(item, Picture) for item in self._drawings) >= PICTURES:
-                picture.run.ledger.count("dropped")
-                picture.run.ledger.left_out("some pictures", f"more than {PICTURES} waited to be drawn")
-                return
-            self._drawings.append(picture)
+            self._drawer.add(picture)
             self._start()
-            self._changed.notify_all()
 
     def then(self, task: Task) -> None:
         """Queue a task behind the pictures."""
         with self._changed:
-            self._drawings.append(task)
+            self._drawer.add(task)
             self._start()
-            self._changed.notify_all()
 
     def training_began(self) -> None:
         """A ``fit`` runs: drawing gives way."""
         with self._changed:
-            self._training += 1
+            self._drawer.training += 1
 
     def training_ended(self) -> None:
         """It returned: drawing may take what it needs."""
         with self._changed:
-            self._training = max(0, self._training - 1)
+            self._drawer.training = max(0, self._drawer.training - 1)
             self._changed.notify_all()
+
+    def begin(self, run: RunLog) -> None:
+        """A ``fit`` logs to ``run`` from now on, perhaps not the first: it is no longer closed."""
+        with self._changed:
+            run.training = True
+            if run.spool.plan.closed:
+                run.spool.change(closed=False)
+
+    def begin_offline(self, run: RunLog, why: str) -> None:
+        """The server could not be told of ``run``: unless that is by choice, it is asked again later."""
+        if not run.held:
+            self._sender.hang_up(run, why)
+
+    def settle(self, run: RunLog, timeout: float) -> bool:
+        """Wait until what was logged to ``run``, besides pictures, is sent; not for a server that is gone."""
+        with self._changed:
+            # That nothing more is logged to it may be news to the sender.
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._stopped or self._settled(run) or self._sender.is_cut_off(run), timeout
+            )
+            return self._settled(run)
 
     def waiting(self) -> int:
         """Batches and drawings not yet done."""
         with self._changed:
-            return len(self._outbox) + len(self._drawings) + sum(self._busy.values())
+            spooled = sum(len(run.spool.waiting()) for run in self._sender.runs())
+            return len(self._packing) + (self._current is not None) + self._drawer.waiting() + spooled
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until nothing waits; True if so, False if ``timeout`` seconds did not suffice.
+        """Wait until nothing waits; True if so, False if ``timeout`` seconds did not suffice, or a server is gone.
 
         Raises RuntimeError on the writer's own threads, which would wait for themselves.
         """
-        if threading.current_thread() in self._threads:
+        if _OURS.get():
             raise RuntimeError("flush() was called while drawing, which is what it waits for")
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            self._awaited += 1
+            self._drawer.awaited += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(self._idle, timeout)
+                if not self._changed.wait_for(self._spooled, timeout):
+                    return False
+                # Perhaps a server that was gone is back: it is asked once more.
+                asked = self._sender.asked()
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._changed.wait_for(lambda: self._idle() or self._sender.silent(asked), left)
+                return self._idle()
             finally:
-                self._awaited -= 1
+                self._drawer.awaited -= 1
+
+    def give_up(self) -> list[RunLog]:
+        """The runs of which something is not sent, laid down so that ``sync`` can end them."""
+        with self._changed:
+            dropped = self._drawer.drop()
+        for run in dropped:
+            run.ledger.count("dropped")
+            run.ledger.left_out("some pictures", "the process ended before they were drawn", say=False)
+        left = self._sender.runs()
+        for run in left:
+            run.keep_ledger()
+            if run.spool.durable:
+                run.spool.change(closed=True)
+        return left
 
     def stop(self, timeout: float = 5.0) -> None:
         """Give up what waits, and let the threads end: killed while drawing, they take the process down."""
         with self._changed:
             self._stopped = True
-            self._outbox.clear()
-            self._drawings.clear()
+            self._packing.clear()
+            self._drawer.drop()
             self._changed.notify_all()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _spooled(self) -> bool:
+        return not (self._packing or self._current is not None or self._drawer.waiting())
 
     def _idle(self) -> bool:
-        return not (self._outbox or self._drawings or any(self._busy.values()))
+        return self._spooled() and self._sender.through()
 
-    def _sent(self) -> bool:
-        return not (self._outbox or self._busy["send"])
+    def _settled(self, run: RunLog) -> bool:
+        return not self._packs(run) and self._sender.sent(run)
+
+    def _packs(self, run: RunLog) -> bool:
+        return self._current is run or any(item[0] is run for item in self._packing)
+
+    def _over(self, run: RunLog) -> bool:
+        """Whether nothing more comes of a run unless another ``fit`` logs to it."""
+        return not (run.training or self._packs(run) or self._drawer.waiting(run))
 
     def _start(self) -> None:
         if not self._threads:
-            loops = (self._send_loop, self._draw_loop)
-            threads = [
-                threading.Thread(target=loop, name=f"mlflow-dlviz{loop.__name__}", daemon=True) for loop in loops
+            work: Mapping[str, Callable[[], None]] = {
+                "pack": self._pack_loop,
+                "draw": lambda: self._drawer.loop(lambda: self._stopped),
+                "send": lambda: self._sender.loop(lambda: self._stopped),
+            }
+            self._threads = [
+                threading.Thread(target=_as_ours, args=(loop,), name=f"mlflow-dlviz_{name}", daemon=True)
+                for name, loop in work.items()
             ]
-            for thread in threads:
+            for thread in self._threads:
                 thread.start()
-            self._threads = threads
 
-    def _send_loop(self) -> None:
+    def _spool(self, run: RunLog, what: str, batch: Batch) -> None:
+        try:
+            run.spool.add(what, batch)
+        except Lost as error:
+            run.ledger.failed(what, None, error, cause="the spool")
+        with self._changed:
+            self._start()
+            self._sender.add(run)
+
+    def _pack_loop(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._outbox)
+                self._changed.wait_for(lambda: self._stopped or self._packing)
                 if self._stopped:
                     return
-                run = self._outbox[0][0]
-                taken = [item for item in self._outbox if item[0] is run]
-                self._outbox = deque(item for item in self._outbox if item[0] is not run)
-                self._busy["send"] = True
+                run, what, make = self._packing.popleft()
+                self._current = run
             try:
-                self._send(run, taken)
+                self._spool(run, what, make())
+            except BaseException as error:  # a SystemExit, too, must not end this thread
+                run.ledger.failed(what, None, error)
             finally:
-                self._done("send")
+                with self._changed:
+                    self._current = None
+                    self._sender.add(run)
 
-    def _send(self, run: RunLog, taken: list[Item]) -> None:
-        try:
-            batches = [batch() if callable(batch) else batch for _, _, batch in taken]
-            for refused in put(run.ref, merge(batches)):
-                run.ledger.left_out(refused.split(" = ")[0], refused, say=False)
-            run.ledger.count("batches", len(taken))
-        except BaseException as error:  # a SystemExit, too, must not end this thread
-            if len(taken) == 1:
-                run.ledger.failed(f"sending {taken[0][1]}", None, error, cause="sending")
-                return
-            # One bad item must not take the others with it.
-            for item in taken:
-                self._send(run, [item])
-
-    def _draw_loop(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._drawings)
-                if self._stopped:
-                    return
-                item = self._drawings.popleft()
-                self._busy["draw"] = True
-            began = time.thread_time()
-            try:
-                self._work(item)
-            finally:
-                self._done("draw")
-            self._give_way(time.thread_time() - began)
-
-    def _work(self, item: Picture | Task) -> None:
-        run = item.run
-        try:
-            if isinstance(item, Task):
-                self._await_sent()
-                self.send(run, item.what, item.batch())
-                return
-            with _tidied():
-                files = item.files()
-            self.send(run, item.what, Batch(files=files))
-            run.ledger.count("written")
-            if not run.training:
-                run.ledger.count("late")
-        except BaseException as error:  # a SystemExit, too, must not end this thread
-            if isinstance(item, Picture):
-                run.ledger.count("failed")
-            # The first word of a picture's key is its visual, which fails for all its leaves alike.
-            run.ledger.failed(item.what, getattr(item, "step", None), error, cause=item.what.split("/")[0])
-
-    def _await_sent(self) -> None:
+    def _done(self, run: RunLog) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._sent())
-
-    def _give_way(self, worked: float) -> None:
-        """While a ``fit`` runs, rest in proportion to the time spent drawing, unless someone waits for it."""
-        pause = worked * (_PAUSE_FEW if (os.cpu_count() or 1) <= _FEW_CORES else _PAUSE_MANY)
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or not self._training or self._awaited, timeout=pause)
-
-    def _done(self, which: str) -> None:
-        with self._changed:
-            self._busy[which] = False
-            self._changed.notify_all()
+            self._sender.add(run)
 
 
-@contextmanager
-def _tidied() -> Iterator[None]:
-    """Collect what drawing leaves behind while it is young.
-
-    A figure is a web of cycles. Those that Python's collector meets half-made grow old, and beside
-    TensorFlow's million objects the old are next to never collected: 0.75 MB a picture stayed behind. Kept
-    back for the 50 ms of a picture, and then run on the young alone, it frees them all in a millisecond.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.collect(0)
+def _as_ours(loop: Callable[[], None]) -> None:
+    _OURS.set(True)
+    loop()
 
 
-_WRITER = Writer()
+def _make_page(tracking_uri: str, run_id: str) -> Mapping[str, bytes]:
+    from mlflow_dlviz import reporting
 
-
-def _renew() -> None:
-    # The threads, and what is queued, stay with the parent of a fork.
-    global _WRITER
-    _WRITER = Writer()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
-
-
-def writer() -> Writer:
-    """The process' writer."""
-    return _WRITER
-
-
-def flush(timeout: float | None = None) -> bool:
-    """Wait until all numbers and pictures of this process are in MLflow.
-
-    timeout: seconds; None waits as long as it takes.  Returns whether everything was done in time.  Raises
-    ValueError for a negative timeout.
-    """
-    if timeout is not None and (not isinstance(timeout, int | float) or timeout < 0):
-        raise ValueError(f"timeout={timeout!r}: expected seconds of at least 0, or None")
-    return _WRITER.flush(timeout)
-
-
-_GAVE_UP: list[bool] = []
-
-
-def _at_exit() -> None:
-    if not _WRITER.flush(EXIT_SECONDS):
-        logger.warning(
-            "mlflow_dlviz: %d items were not drawn or sent within %.0f s of the end of the script; "
-            "call mlflow_dlviz.flush() at its end to wait for them",
-            _WRITER.waiting(),
-            EXIT_SECONDS,
-        )
-        _GAVE_UP.append(True)
-
-
-def _at_last() -> None:
-    # By now threads of the user's own have ended, too, and what they logged since is sent.
-    _WRITER.flush(EXIT_SECONDS if not _GAVE_UP else 0.0)
-    _WRITER.stop()
-
-
-def call_at_exit(function: Callable[[], Any]) -> None:
-    """Call ``function`` at the end of the process, before this writer drains."""
-    # Uploading may use thread pools, and Python shuts those down before it calls atexit's functions.
-    # threading._register_atexit (seen in Python 3.9 to 3.14) runs earlier; without it, atexit does most.
-    try:
-        threading._register_atexit(function)  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):
-        atexit.register(function)
-
-
-call_at_exit(_at_exit)
-atexit.register(_at_last)
+    return reporting.run_page(tracking_uri, run_id)

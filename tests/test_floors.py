@@ -13,14 +13,17 @@ ROOT = Path(mlflow_dlviz.__file__).parent
 PACKAGE = ROOT.name
 
 FLOORS = [
-    ["visual"],
+    ["visual", "nesting", "patience"],
     ["ledger", "metrics", "capture", "plots", "store"],
-    ["catalogue", "writer", "reporting"],
-    ["options", "frames", "runlog"],
+    ["catalogue", "cluster", "reporting", "tracked"],
+    ["drawing", "histories", "options", "sending", "syncing"],
+    ["diagnosis", "writer"],
+    ["process"],
+    ["frames", "runlog"],
     ["scoring"],
     ["recorder"],
     ["callback"],
-    ["hooks"],
+    ["hooks", "custom_loops"],
     ["autologging"],
     ["cli"],
     ["__main__"],
@@ -121,7 +124,7 @@ def test_formulas_know_no_keras():
 def test_only_these_talk_to_a_server(part):
     """The rest hands over values: of MLflow, ``frames`` and ``runlog`` need its entities only."""
     found = {part_of(path) for path in MODULES if part in roots(path)}
-    assert found <= {"store", "reporting", "frames", "runlog", "cli"}
+    assert found <= {"store", "reporting", "frames", "runlog", "diagnosis", "cli"}
     for path in ("frames.py", "runlog.py"):
         names = {name for name in imported(path) if name.split(".")[0] == "mlflow"}
         assert all(name.startswith("mlflow.entities.") for name in names), path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,31 +12,36 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.numpy_dataset import from_numpy
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from mlflow_dlviz.store.runs import Opened, client
+from mlflow_dlviz.store.runs import RunRef, client
 
 _CONTEXT_TAG = "mlflow.data.context"
+_FACTS = ("name", "digest", "source_type", "source", "schema", "profile")
 
 
-def log_dataset(opened: Opened, context: str, data: tuple[Any, Any], described: Mapping[str, Any]) -> None:
-    """Log one dataset. context: "train" or "eval"; data: (x, y) as given to ``fit``; described: its shapes.
+def describe_dataset(
+    tags: Mapping[str, str], context: str, data: tuple[Any, Any], described: Mapping[str, Any]
+) -> dict[str, str]:
+    """What MLflow keeps of one dataset. context: "train" or "eval"; data: (x, y) as given to ``fit``; described:
+    its shapes; tags: the run's.
 
-    Arrays are logged with MLflow's own digest and schema. Of anything that would have to be consumed for
-    that (tf.data, generators) only the description is.
+    Arrays get MLflow's own digest and schema. Of anything that would have to be consumed for that (tf.data,
+    generators) only the description is kept.
     """
     source = CodeDatasetSource(
-        tags={name: value for name, value in opened.tags.items() if name.startswith("mlflow.source.")}
+        tags={name: value for name, value in tags.items() if name.startswith("mlflow.source.")}
     )
     facts = (_arrays(data, source) or MetaDataset(source, name=context)).to_dict()  # type: ignore[abstract]
-    entity = Dataset(
-        name=facts["name"],
-        digest=facts["digest"],
-        source_type=facts["source_type"],
-        source=facts["source"],
-        schema=facts.get("schema"),
-        profile=facts.get("profile") or json.dumps(described),
-    )
-    inputs = [DatasetInput(dataset=entity, tags=[InputTag(_CONTEXT_TAG, context)])]
-    client(opened.ref).log_inputs(opened.ref.known_id, datasets=inputs)
+    facts["profile"] = facts.get("profile") or json.dumps(described)
+    return {"context": context, **{name: facts[name] for name in _FACTS if facts.get(name)}}
+
+
+def put_datasets(ref: RunRef, datasets: Sequence[Mapping[str, str]]) -> None:
+    """Log datasets as described above to the run."""
+    inputs = []
+    for facts in datasets:
+        tags = [InputTag(_CONTEXT_TAG, facts["context"])]
+        inputs.append(DatasetInput(Dataset(**{name: facts[name] for name in _FACTS if name in facts}), tags))
+    client(ref).log_inputs(ref.known_id, datasets=inputs)
 
 
 def _arrays(data: tuple[Any, Any], source: CodeDatasetSource) -> Any:

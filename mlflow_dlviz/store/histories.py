@@ -24,6 +24,8 @@ Progress = Callable[[int, int], None]
 
 _PAGE = 1000
 _REACH_SECONDS = 10.0
+# Said by a server, or by what stands before it, that can't work now.
+_BROKEN = (429, 500, 502, 503, 504)
 # The greatest double stands for infinity in what some of MLflow's endpoints answer.
 _INFINITE = 1.797e308
 
@@ -55,19 +57,26 @@ def connect(tracking_uri: str | None = None) -> MlflowClient:
     command line wants to know at once.
     """
     uri = tracking_uri or mlflow.get_tracking_uri()
-    if urlsplit(uri).scheme in ("http", "https"):
-        _check_reachable(uri)
+    check_reachable(uri)
     return MlflowClient(tracking_uri=uri)
 
 
-def _check_reachable(uri: str) -> None:
-    # Any answer will do, a refusal included: access is MLflow's to settle, TLS with its own options too.
+def check_reachable(uri: str, seconds: float = _REACH_SECONDS) -> None:
+    """Ask a server for a sign of life; of a local store or a database nothing is asked.
+
+    Raises ServerUnreachable without an answer within so many seconds, and for one that says it is broken.
+    """
+    if urlsplit(uri).scheme not in ("http", "https"):
+        return
+    # A refusal will do for an answer: access is MLflow's to settle, TLS with its own options too.
     try:
-        requests.get(uri.rstrip("/") + "/health", timeout=_REACH_SECONDS)
+        answer = requests.get(uri.rstrip("/") + "/health", timeout=seconds)
     except requests.exceptions.SSLError:
         return
     except requests.exceptions.RequestException as error:
         raise ServerUnreachable(f"the tracking server at {public_uri(uri)} does not answer: {error}") from error
+    if answer.status_code in _BROKEN:
+        raise ServerUnreachable(f"the tracking server at {public_uri(uri)} answers {answer.status_code}")
 
 
 def public_uri(uri: str) -> str:

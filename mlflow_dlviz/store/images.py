@@ -6,19 +6,22 @@ package knows them. A test compares them with what a real ``log_image`` writes.
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from PIL import Image
 
 from mlflow_dlviz.store.histories import Progress
 
@@ -62,6 +65,45 @@ def image_files(key: str, step: int, png: bytes, webp: bytes, *, timestamp: int)
     unique = uuid.uuid5(_NAMESPACE, f"{key}\n{step}")
     stem = f"{FOLDER}/{key.replace('/', '~')}+step+{step}+timestamp+{timestamp}+{unique}"
     return {f"{stem}.png": png, f"{stem}+compressed.webp": webp}
+
+
+@lru_cache(maxsize=1)
+def names_are_known() -> bool:
+    """Whether the installed MLflow names its images as :func:`image_files` does.
+
+    Asked of ``log_image`` itself, with a client that notes the paths and sends nothing; False where that
+    can't be found out.
+    """
+    listening = _Listening(tracking_uri="sqlite://")
+    try:
+        listening.log_image("run", Image.new("RGB", (2, 2)), key="a/b", step=3, timestamp=4, synchronous=True)
+    except Exception:  # of a version that we do not know, anything may be raised
+        return False
+    ours = sorted(re.sub(r"[0-9a-f-]{36}", "", path) for path in image_files("a/b", 3, b"", b"", timestamp=4))
+    return sorted(re.sub(r"[0-9a-f-]{36}", "", path) for path in listening.paths) == ours
+
+
+class _Listening(MlflowClient):
+    """Keeps the paths that images would be written to."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.paths: list[str] = []
+
+    @contextmanager
+    def _log_artifact_helper(self, run_id: str, artifact_file: str) -> Iterator[str]:
+        self.paths.append(artifact_file)
+        with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
+            yield str(Path(folder, Path(artifact_file).name))
+
+    def set_tag(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is sent."""
+
+
+def log_image_once(client: MlflowClient, run_id: str, key: str, step: int, timestamp: int, png: bytes) -> None:
+    """MLflow's own way, for versions whose names we do not know; not again what the run has already."""
+    if not any((found.key, found.step) == (key, step) for found in list_images(client, run_id)):
+        picture = Image.open(io.BytesIO(png))
+        client.log_image(run_id, picture, key=key, step=step, timestamp=timestamp, synchronous=True)
 
 
 def logged_images_tag() -> tuple[str, str]:

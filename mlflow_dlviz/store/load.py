@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
 import numpy as np
 
-from mlflow_dlviz.store.put import SCHEMA, SCHEMA_KEY
+from mlflow_dlviz.store.batch import SCHEMA, SCHEMA_KEY
+from mlflow_dlviz.store.runs import RunRef, client
 from mlflow_dlviz.visual import Arrays
 
 
@@ -34,12 +37,30 @@ def load(run_id: str, visual: str, *, tracking_uri: str | None = None) -> dict[s
 
 def unpack(path: Path) -> Arrays:
     """The arrays of one stored file. Raises ValueError if a newer version wrote it."""
-    with np.load(path, allow_pickle=False) as stored:
+    return unpack_bytes(path.read_bytes(), path.name)
+
+
+def unpack_bytes(content: bytes, name: str = "the file") -> Arrays:
+    """The arrays of what a stored file contains. Raises ValueError if a newer version wrote it."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = dict(stored)
     schema = int(arrays.pop(SCHEMA_KEY, SCHEMA))
     if schema > SCHEMA:
-        raise ValueError(f"{path.name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it")
+        raise ValueError(f"{name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it")
     return arrays
+
+
+def fetch_files(ref: RunRef, paths: Sequence[str]) -> dict[str, bytes]:
+    """``{path: content}`` of those among the run's artifacts that are there."""
+    to = client(ref)
+    folders = {path.rpartition("/")[0] for path in paths}
+    there = {item.path for folder in folders for item in to.list_artifacts(ref.known_id, folder)}
+    with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
+        return {
+            path: Path(to.download_artifacts(ref.known_id, path, folder)).read_bytes()
+            for path in paths
+            if path in there
+        }
 
 
 def _frames(leaf: Path) -> dict[int, Arrays]:

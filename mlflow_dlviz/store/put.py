@@ -1,25 +1,21 @@
-"""Sending to MLflow: one batch of metrics, parameters, tags and files to one run."""
+"""Sending to MLflow: one batch to one run, so that sending it twice leaves what sending it once leaves."""
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST
 
+from mlflow_dlviz.store.batch import Batch, TimedImage
+from mlflow_dlviz.store.datasets import put_datasets
+from mlflow_dlviz.store.images import image_files, log_image_once, logged_images_tag, names_are_known
+from mlflow_dlviz.store.models import put_model
 from mlflow_dlviz.store.runs import RunRef, client
-from mlflow_dlviz.visual import Arrays
-
-SCHEMA = 1
-"""Version of what the stored arrays look like; written into every file."""
-
-SCHEMA_KEY = "dlviz_schema"
 
 # MLflow's limits for one log_batch request (mlflow.utils.validation, 3.17); metrics well under its
 # 1,000 so that long names do not pass its limit of 1 MB.
@@ -37,30 +33,6 @@ _ONLY_BY_SERVER = (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What is sent together. metrics: MLflow's own value; files: path in the run's artifacts -> content."""
-
-    metrics: Sequence[Metric] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-
-def merge(batches: Iterable[Batch]) -> Batch:
-    """One batch for several, in order: what came later wins."""
-    metrics: list[Metric] = []
-    params: dict[str, str] = {}
-    tags: dict[str, str] = {}
-    files: dict[str, bytes] = {}
-    for batch in batches:
-        metrics.extend(batch.metrics)
-        params.update(batch.params)
-        tags.update(batch.tags)
-        files.update(batch.files)
-    return Batch(metrics, params, tags, files)
-
-
 def put(ref: RunRef, batch: Batch) -> list[str]:
     """Send ``batch``; returns what the server would not take of its parameters, a sentence each.
 
@@ -70,26 +42,34 @@ def put(ref: RunRef, batch: Batch) -> list[str]:
     to = client(ref)
     for metrics in _chunks(batch.metrics, _METRICS_A_REQUEST):
         to.log_batch(ref.known_id, metrics=metrics)
-    tags = [RunTag(key, value[:_TAG_LENGTH]) for key, value in batch.tags.items()]
-    for chunk in _chunks(tags, _ENTITIES_A_REQUEST):
+    images, files = batch.images, dict(batch.files)
+    tags = dict(batch.tags)
+    if images and names_are_known():
+        tags.update([logged_images_tag()])
+        for image in images:
+            files.update(_as_files(image))
+        images = ()
+    for chunk in _chunks([RunTag(key, value[:_TAG_LENGTH]) for key, value in tags.items()], _ENTITIES_A_REQUEST):
         to.log_batch(ref.known_id, tags=chunk)
-    if batch.files:
-        _put_files(ref, batch.files)
+    if files:
+        _put_files(ref, files)
+    for image in images:
+        log_image_once(to, ref.known_id, image.key, image.step, image.timestamp, image.png)
+    _put_the_rest(ref, batch)
     return refused
 
 
-def pack(arrays: Arrays) -> bytes:
-    """``arrays`` as a compressed .npz that never needs unpickling.
+def _put_the_rest(ref: RunRef, batch: Batch) -> None:
+    if batch.datasets:
+        put_datasets(ref, batch.datasets)
+    for model in batch.models:
+        put_model(ref, model)
+    if batch.end is not None:
+        client(ref).set_terminated(ref.known_id, batch.end.status, batch.end.time)
 
-    Raises TypeError for arrays of objects.
-    """
-    buffer = io.BytesIO()
-    plain = {name: np.asarray(value) for name, value in arrays.items()}
-    for name, value in plain.items():
-        if value.dtype.hasobject:
-            raise TypeError(f"array {name!r} has dtype object; expected numbers, booleans or text")
-    np.savez_compressed(buffer, **{SCHEMA_KEY: np.asarray(SCHEMA), **plain})  # type: ignore[arg-type]
-    return buffer.getvalue()
+
+def _as_files(image: TimedImage) -> dict[str, bytes]:
+    return image_files(image.key, image.step, image.png, image.webp, timestamp=image.timestamp)
 
 
 def _put_params(ref: RunRef, params: Mapping[str, str]) -> list[str]:
@@ -107,6 +87,9 @@ def _put_params(ref: RunRef, params: Mapping[str, str]) -> list[str]:
 
 
 def _put_one_by_one(ref: RunRef, params: Sequence[Param]) -> list[str]:
+    if client(ref).get_run(ref.known_id).info.lifecycle_stage == "deleted":
+        # MLflow has the same error for that.
+        raise MlflowException(f"run {ref.run_id} is deleted", error_code=RESOURCE_DOES_NOT_EXIST)
     refused = []
     for param in params:
         try:
@@ -129,7 +112,8 @@ def _put_files(ref: RunRef, files: Mapping[str, bytes]) -> None:
         except MlflowException as error:
             if "mlflow-artifacts" not in str(error) or ref.tracking_uri.startswith("http"):
                 raise
-            raise MlflowException(_ONLY_BY_SERVER) from error
+            # Not a fault that passes: the numbers behind these files must not wait for it.
+            raise MlflowException(_ONLY_BY_SERVER, error_code=BAD_REQUEST) from error
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

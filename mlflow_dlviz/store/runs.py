@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import random
+import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
+
+from mlflow_dlviz.patience import within
+from mlflow_dlviz.store import active
+from mlflow_dlviz.store.histories import ServerUnreachable, check_reachable
+from mlflow_dlviz.store.spool import Plan, Spool, begin
+
+SPOOL_TAG = "dlviz.spool"
+"""On every run that we make: by it a run is found that was made, but whose id never reached us."""
 
 _STOCK = ("keras", "tensorflow")
 _JUST_NOW_MS = 10_000
@@ -38,36 +46,92 @@ class RunRef:
 
 @dataclass(frozen=True)
 class Opened:
-    """The run of one ``fit``. owned: we made it, so we end it. params, tags: what it had when it was opened."""
+    """The run of one ``fit``. owned: we made it, so we end it. params, tags, metrics: what it had when opened.
+
+    spool: gives where it is logged to first; offline: why the server does not know of the run, "" if it does.
+    """
 
     ref: RunRef
     owned: bool
-    experiment_id: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    spool: Callable[[], Spool]
+    offline: str = ""
 
 
-def open_run(tags: Mapping[str, str]) -> Opened:
-    """The active run of this thread, or else a new one (inside ``mlflow run``, the one that it made)."""
-    active = mlflow.active_run()
-    if active is not None:
-        return _opened(active, owned=False)
-    abandoned = _abandoned_run()
-    if abandoned is not None:
-        return _opened(mlflow.start_run(run_id=abandoned), owned=True)
-    with _random_untouched():
-        return _opened(mlflow.start_run(tags=dict(tags)), owned=True)
+@dataclass(frozen=True)
+class Limits:
+    """root: the folder of the spools; deadline: seconds that a server has to give us a run; offline: not to ask
+    it at all.
+    """
+
+    root: Path
+    deadline: float = 10.0
+    offline: bool = False
 
 
-def end_run(opened: Opened, status: str) -> None:
-    """End the run if it is ours, with FINISHED, FAILED or KILLED."""
-    if not opened.owned:
-        return
-    active = mlflow.active_run()
-    if active is not None and active.info.run_id == opened.ref.run_id:
-        mlflow.end_run(status)
-    else:
-        client(opened.ref).set_terminated(opened.ref.known_id, status)
+def open_run(tags: Mapping[str, str], limits: Limits, *, nested: bool = False) -> Opened:
+    """The active run of this thread, or else a new one (inside ``mlflow run``, the one that it made).
+
+    nested: make a child of the active run.  A server that does not answer in time does not matter: the run
+    then begins in its spool, and is made when the spool is sent.
+    """
+    current = mlflow.active_run()
+    if current is not None and not nested:
+        return _opened(current, limits, owned=False)
+    # As MLflow does: the first run of a process is that of ``mlflow run``, the next is not.
+    given = None if nested else os.environ.pop("MLFLOW_RUN_ID", None)
+    parent = current.info.run_id if current is not None else ""
+    plan = Plan(
+        spool_id=uuid.uuid4().hex,
+        tracking_uri=absolute(mlflow.get_tracking_uri()),
+        run_id=given,
+        experiment=active.experiment_unasked() if current is None else current.info.experiment_id,
+        parent=parent,
+        owned=True,
+    )
+    name = active.random_name(f"dlviz-{plan.spool_id[:8]}")
+    plan = replace(plan, name=name, tags=dict(tags))
+    # On disk before the server hears of the run: a process killed in between leaves no orphan.
+    spool = begin(limits.root, plan)
+    return _made(spool, limits)
+
+
+def _made(spool: Spool, limits: Limits) -> Opened:
+    if limits.offline:
+        return _unmade(spool, "asked for by offline=True")
+    last = None if spool.plan.run_id or spool.plan.parent else active.last_run_id()
+    try:
+        run = within(limits.deadline, lambda: _found_or_made(spool, last))
+    except Exception as error:
+        return _unmade(spool, f"{type(error).__name__}: {error}")
+    # The server has just answered, so MLflow's own way to make the run the active one is short.
+    run = mlflow.start_run(run_id=run.info.run_id, nested=bool(spool.plan.parent))
+    ref = RunRef(spool.plan.tracking_uri, run.info.run_id, spool.plan.spool_id)
+    return Opened(ref, True, *_facts(run), lambda: spool)
+
+
+def _unmade(spool: Spool, why: str) -> Opened:
+    plan = spool.plan
+    spool.change(tags=active.context_tags(plan.tags))
+    ref = RunRef(plan.tracking_uri, plan.run_id, plan.spool_id)
+    return Opened(ref, True, {}, dict(plan.tags), {}, lambda: spool, offline=why)
+
+
+def leave(opened: Opened, status: str) -> None:
+    """Make the run no longer this thread's active one, if it is ours. Its end itself goes through the spool."""
+    if opened.owned and opened.ref.run_id is not None:
+        active.leave_run(opened.ref.run_id, status)
+
+
+def absolute(uri: str) -> str:
+    """``uri`` of the same store wherever the process goes, and for ``mlflow-dlviz sync`` in another folder."""
+    scheme, separator, path = uri.partition(":///")
+    if scheme.startswith("sqlite") and separator and path and not path.startswith((":memory:", "file:")):
+        return f"{scheme}:///{Path(path).absolute().as_posix()}"
+    path = uri.removeprefix("file:")
+    return uri.removesuffix(path) + Path(path).absolute().as_posix() if path.startswith(".") else uri
 
 
 def client(ref: RunRef) -> mlflow.MlflowClient:
@@ -75,37 +139,62 @@ def client(ref: RunRef) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=ref.tracking_uri)
 
 
-def _abandoned_run() -> str | None:
+def make_run(plan: Plan, experiment: str) -> Run:
+    """The run that ``plan`` describes, made on its server."""
+    tags = {**plan.tags, SPOOL_TAG: plan.spool_id}
+    if plan.parent:
+        tags["mlflow.parentRunId"] = plan.parent
+    to = mlflow.MlflowClient(tracking_uri=plan.tracking_uri)
+    return to.create_run(experiment, start_time=plan.start, tags=tags, run_name=plan.name)
+
+
+def _found_or_made(spool: Spool, last: str | None) -> Run:
+    """On a thread of its own, and perhaps too late: locked, so that nobody makes the run a second time."""
+    if not spool.try_lock():
+        raise ServerUnreachable("another process is sending this spool")
+    try:
+        run = _find_or_make(spool.plan, last)
+        spool.change(run_id=run.info.run_id)
+        return run
+    finally:
+        spool.unlock()
+
+
+def _find_or_make(plan: Plan, last: str | None) -> Run:
+    # Not on the user's thread: nothing here may draw from the global generator or look for the active run.
+    check_reachable(plan.tracking_uri)
+    to = mlflow.MlflowClient(tracking_uri=plan.tracking_uri)
+    if plan.run_id:
+        return to.get_run(plan.run_id)
+    abandoned = _abandoned_run(to, last)
+    if abandoned is not None:
+        return abandoned
+    experiment = plan.experiment if plan.parent else active.experiment_id()
+    return make_run(replace(plan, tags=active.context_tags(plan.tags)), experiment)
+
+
+def _abandoned_run(to: mlflow.MlflowClient, last: str | None) -> Run | None:
     """The run that stock autologging made for this very ``fit`` and ended as FAILED before it began.
 
     Where a stock patch fails, MLflow ends its managed run and trains on without it.  Taking that run over
     keeps one ``fit`` in one run.
     """
-    with suppress(Exception):
-        run = mlflow.last_active_run()
-        if (
-            run is not None
-            and run.info.status == "FAILED"
-            and run.data.tags.get("mlflow.autologging") in _STOCK
-            and not run.data.metrics
-            and time.time() * 1000 - run.info.end_time < _JUST_NOW_MS
-        ):
-            return run.info.run_id
-    return None
-
-
-def _opened(run: Run, *, owned: bool) -> Opened:
-    ref = RunRef(tracking_uri=mlflow.get_tracking_uri(), run_id=run.info.run_id)
-    return Opened(ref, owned, run.info.experiment_id, dict(run.data.params), dict(run.data.tags))
-
-
-@contextmanager
-def _random_untouched() -> Iterator[None]:
-    # MLflow draws a run's name from Python's global generator, which Keras' PyDataset shuffles with:
-    # opening a run must not change the weights that a seeded script arrives at.
-    state = random.getstate()
-    random.seed()
+    if last is None:
+        return None
     try:
-        yield
-    finally:
-        random.setstate(state)
+        run = to.get_run(last)
+    except mlflow.MlflowException:  # of another server, or deleted
+        return None
+    stock = run.info.status == "FAILED" and run.data.tags.get("mlflow.autologging") in _STOCK
+    recent = time.time() * 1000 - (run.info.end_time or 0) < _JUST_NOW_MS
+    return run if stock and recent and not run.data.metrics else None
+
+
+def _opened(run: Run, limits: Limits, *, owned: bool) -> Opened:
+    plan = Plan(uuid.uuid4().hex, absolute(mlflow.get_tracking_uri()), run.info.run_id, owned=owned)
+    ref = RunRef(plan.tracking_uri, run.info.run_id, plan.spool_id)
+    return Opened(ref, owned, *_facts(run), lambda: begin(limits.root, plan))
+
+
+def _facts(run: Run) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
+    return dict(run.data.params), dict(run.data.tags), dict(run.data.metrics)

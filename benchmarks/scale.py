@@ -1,0 +1,182 @@
+"""How our cost grows: with the samples, the layers, the classes and the pictures of an epoch.
+
+What is measured is our own time on the training thread for an epoch (``dlviz/training_thread_seconds``), from
+the third epoch on, and how much slower Keras' own epochs get by the tallies in their steps, bare and counted
+epochs taking turns in one process. Run it on a quiet machine.
+
+    python benchmarks/scale.py             # about 15 minutes on 2 cores
+    python benchmarks/scale.py --quick     # only whether it works
+    python benchmarks/scale.py --only layers
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+ROW = "| {:<34} | {:>12} | {:>10} | {:>14} | {:>13} |"
+HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "steps slower")
+
+
+@dataclass(frozen=True)
+class Case:
+    """samples: for training, and a quarter as many for validation; cadence: epochs between pictures; wide: units of
+    each hidden layer.
+    """
+
+    samples: int = 10_000
+    layers: int = 5
+    classes: int = 10
+    cadence: int = 1
+    wide: int = 64
+    batch: int = 64
+
+
+CASES: dict[str, Sequence[tuple[str, Case]]] = {
+    "samples": [
+        (f"{samples:,} samples", Case(samples=samples)) for samples in (1_000, 10_000, 100_000, 1_000_000)
+    ],
+    "layers": [(f"{layers} layers", Case(layers=layers)) for layers in (5, 20, 50, 500)],
+    "classes": [(f"{classes} classes", Case(classes=classes)) for classes in (2, 10, 100, 1_000)],
+    "pictures": [
+        ("no picture an epoch", Case(cadence=100)),
+        ("all of 5 layers", Case()),
+        ("all of 16 layers", Case(layers=16)),
+        ("16 layers of 512 channels", Case(layers=16, wide=512)),
+    ],
+}
+
+
+# ---- one case, in a process of its own ----------------------------------------------------------------------
+
+
+def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
+    """ours: our milliseconds an epoch; epoch: its seconds; slower: of the steps, by the tallies, a fraction."""
+    import keras
+    import mlflow
+
+    import mlflow_dlviz
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(case.samples + case.samples // 4, 32)).astype("float32")
+    y = rng.integers(0, case.classes, len(x))
+    validation = x[case.samples :], y[case.samples :]
+    model = network(case)
+
+    def fit(epochs: int) -> list[float]:
+        clock = Clock()
+        model.fit(
+            x[: case.samples],
+            y[: case.samples],
+            batch_size=case.batch,
+            epochs=epochs,
+            validation_data=validation,
+            verbose=0,
+            callbacks=[clock],
+        )
+        return clock.seconds
+
+    class Clock(keras.callbacks.Callback):
+        """Seconds of each epoch, without what callbacks do at its end."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seconds: list[float] = []
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._began = time.perf_counter()
+
+        def on_test_end(self, logs: Any = None) -> None:
+            self.seconds.append(time.perf_counter() - self._began)
+
+    bare, counted = [], []
+    for _ in range(turns):
+        mlflow_dlviz.autolog(disable=True)
+        bare += fit(3)[1:]
+        mlflow_dlviz.autolog(visuals=[], log_models=False)
+        counted += fit(3)[1:]
+    mlflow_dlviz.autolog(cadence=case.cadence, log_models=False)
+    fit(epochs)
+    mlflow_dlviz.flush()
+    run = mlflow.last_active_run()
+    assert run is not None
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "dlviz/training_thread_seconds")
+    return {
+        "ours": 1000 * statistics.median(point.value for point in history[2:-1]),
+        "epoch": statistics.median(bare),
+        "slower": statistics.median(counted) / statistics.median(bare) - 1,
+    }
+
+
+def network(case: Case) -> Any:
+    """As many dense layers as asked for, the last a softmax."""
+    import keras
+
+    hidden = [keras.layers.Dense(case.wide, "relu") for _ in range(case.layers - 1)]
+    model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(case.classes, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+# ---- the table ----------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Small data, one turn.")
+@click.option("--only", default="", help="One group: samples, layers, classes or pictures.")
+@click.option("--case", "one", default="", hidden=True)
+def main(quick: bool, only: str, one: str) -> None:
+    """Print the table."""
+    if one:
+        print(json.dumps(measure(Case(**json.loads(one)), *((5, 1) if quick else (7, 4)))))
+        return
+    for group, cases in CASES.items():
+        if only in group:
+            click.echo(ROW.format(group, *HEADS[1:]))
+            click.echo("|---|---:|---:|---:|---:|")
+            for name, case in cases:
+                if not (quick and max(case.samples / 1e5, case.layers / 50) > 1):
+                    show(name, in_a_process(case, quick))
+
+
+def in_a_process(case: Case, quick: bool) -> dict[str, float]:
+    command = [sys.executable, __file__, "--case", json.dumps(asdict(case)), *(["--quick"] if quick else [])]
+    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{Path(folder, 'mlflow.db')}",
+            "MLFLOW_DLVIZ_SPOOL": str(Path(folder, "spool")),
+        }
+        done = subprocess.run(
+            command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=3000
+        )
+    if done.returncode:
+        raise click.ClickException(done.stderr[-2000:])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def show(name: str, found: dict[str, float]) -> None:
+    share = found["ours"] / 1000 / found["epoch"]
+    click.echo(
+        ROW.format(
+            name, f"{found['ours']:.1f}", f"{found['epoch']:.2f}", f"{share:.1%}", f"{found['slower']:+.1%}"
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
