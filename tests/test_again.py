@@ -81,15 +81,24 @@ def test_a_later_fit_is_drawn_on_the_scales_of_the_first(dlviz, store, binary, t
         fit(model, table)
         dlviz.flush(60)
         frozen = frozen_arrays(run.info.run_id, "activations"), frozen_arrays(run.info.run_id, "boundary")
-        # Weights ten times as large would have had scales of their own.
+        # Weights ten times as large, and other data, would have had scales of their own.
         model.set_weights([10 * weight for weight in model.get_weights()])
-        fit(model, table)
+        x, y, (x_val, y_val) = table
+        fit(model, (3 * x, y, (3 * x_val, y_val)))
         dlviz.flush(60)
     for name, before in zip(("activations", "boundary"), frozen, strict=True):
         after = frozen_arrays(run.info.run_id, name)
         assert before.keys() == after.keys()
         for key, value in before.items():
             np.testing.assert_array_equal(after[key], value, err_msg=f"{name} {key}")
+    for frames_of in dlviz.load(run.info.run_id, "activations").values():
+        assert len({(float(arrays["limit"]), float(arrays["low"])) for arrays in frames_of.values()}) == 1
+    planes = dlviz.load(run.info.run_id, "boundary")["plane"]
+    assert sorted(planes) == [0, 1, 2, 3]
+    for key in ("xs", "ys"):
+        np.testing.assert_array_equal(planes[0][key], planes[3][key])
+    # The samples are those of each fit.
+    assert not np.array_equal(planes[0]["points"], planes[3]["points"])
 
 
 def frozen_arrays(run_id, visual):

@@ -37,17 +37,28 @@ def freeze(moment: Moment, *, channels: int = 64) -> Arrays:
 
     Of each layer: ``<leaf>:channels`` (C,) int, evenly spread where there are more than ``channels``;
     ``<leaf>:limit`` (), four times the 99.5th percentile of the magnitude, or 1 for softmax, sigmoid and tanh;
-    ``<leaf>:low`` (), 0 where nothing is negative.
+    ``<leaf>:low`` (), 0 where nothing is negative.  What an earlier ``fit`` of the run chose is kept.
     """
     frozen: dict[str, np.ndarray] = {}
     for activation in _found(moment).values():
         values = _channels_last(activation)
         leaf = _leaf(activation)
+        if kept := _kept(moment.earlier, leaf, values.shape[-1]):
+            frozen.update(kept)
+            continue
         chosen = _spread(values.shape[-1], channels)
         frozen[f"{leaf}:channels"] = chosen
         low, limit = _BOUNDS.get(activation.function) or _limits(values[..., chosen])
         frozen[f"{leaf}:limit"], frozen[f"{leaf}:low"] = np.asarray(limit), np.asarray(low)
     return frozen
+
+
+def _kept(earlier: Arrays, leaf: str, total: int) -> Arrays:
+    """What an earlier ``fit`` froze of this layer, {} if it had none like it."""
+    found = {name: earlier[name] for part in ("channels", "limit", "low") if (name := f"{leaf}:{part}") in earlier}
+    channels = found.get(f"{leaf}:channels")
+    fits = channels is not None and channels.max(initial=-1) < total
+    return found if fits and len(found) == 3 else {}
 
 
 def capture(moment: Moment, frozen: Arrays) -> Mapping[str, Arrays]:

@@ -18,11 +18,14 @@ def freeze(moment: Moment, *, grid: int = 64, feature_names: tuple[str, ...] | N
     """The plane and its limits: an affine map from two coordinates to all F features.
 
     origin (F,), axes (2, F), points (N, 2): the probe on the plane; xs, ys (G,); explained (2,): share of the
-    standardised probe's variance along each principal component, NaN for plain features.
+    standardised probe's variance along each principal component, NaN for plain features; scale (F,): what the
+    features were divided by.  A later ``fit`` of the run keeps the plane, and puts its own probe on it.
     """
     table = _table(moment)
+    if _is_kept(moment.earlier, table.shape[1], grid):
+        return {**moment.earlier, "points": _on_plane(moment.earlier, table)}
     plane = _principal(table) if table.shape[1] > 2 else _features(table)
-    points = plane["points"]
+    points = plane["points"] = _on_plane(plane, table)
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, (high - low) * _MARGIN, 1.0)
     return {
@@ -31,6 +34,16 @@ def freeze(moment: Moment, *, grid: int = 64, feature_names: tuple[str, ...] | N
         "ys": np.linspace(low[1] - margin[1], high[1] + margin[1], grid),
         "axis_names": np.asarray(_axis_names(table.shape[1], feature_names)),
     }
+
+
+def _is_kept(earlier: Arrays, features: int, grid: int) -> bool:
+    return {"origin", "axes", "scale", "xs"} <= earlier.keys() and (
+        earlier["origin"].shape == (features,) and earlier["xs"].shape == (grid,)
+    )
+
+
+def _on_plane(plane: Arrays, table: np.ndarray) -> np.ndarray:
+    return (table - plane["origin"]) / plane["scale"] @ (plane["axes"] / plane["scale"]).T
 
 
 def capture(moment: Moment, frozen: Arrays) -> Mapping[str, Arrays]:
@@ -95,12 +108,7 @@ def _table(moment: Moment) -> np.ndarray:
 
 
 def _features(table: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "origin": np.zeros(2),
-        "axes": np.eye(2),
-        "points": table,
-        "explained": np.full(2, np.nan),
-    }
+    return {"origin": np.zeros(2), "axes": np.eye(2), "scale": np.ones(2), "explained": np.full(2, np.nan)}
 
 
 def _principal(table: np.ndarray) -> dict[str, np.ndarray]:
@@ -113,7 +121,7 @@ def _principal(table: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "origin": mean,
         "axes": components[:2] * scale,
-        "points": standard @ components[:2].T,
+        "scale": scale,
         "explained": variance[:2],
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,11 +106,33 @@ def _walk(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _descend(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for layer in _parts(model):
+    for name, layer in _named(_parts(model)):
         if not isinstance(layer, _SHOWN):
-            yield from _descend(layer, f"{prefix}{layer.name}/")
+            yield from _descend(layer, f"{prefix}{name}/")
         if not isinstance(layer, keras.Model):
-            yield prefix + layer.name, layer
+            yield prefix + name, layer
+
+
+def _named(layers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The layers under the names that Keras would give them in a fresh process.
+
+    It numbers the layers of all models that a process makes, so in a search of twenty fits the same layer
+    would be conv2d, conv2d_1, … and no two runs would have a picture in common.
+    """
+    seen: Counter[str] = Counter()
+    for layer in layers:
+        kind = _snake_case(type(layer).__name__)
+        if not re.fullmatch(rf"{kind}(_\d+)?", layer.name):
+            yield layer.name, layer
+            continue
+        yield f"{kind}_{seen[kind]}" if seen[kind] else kind, layer
+        seen[kind] += 1
+
+
+def _snake_case(name: str) -> str:
+    # As Keras does it for the names that it makes up.
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _parts(layer: Any) -> list[Any]:

@@ -41,7 +41,7 @@ def test_values_are_those_of_a_sub_model(build):
     model = build()
     found = find_layers(model)
     values = Passes(model, found).activations(X)
-    assert [each.path for each in values.values()] == [item.layer.name for item in found]
+    assert [each.path for each in values.values()] == [item.path for item in found]
     reference = keras.Model(model.inputs, [item.layer.output for item in found]).predict(X, verbose=0)
     for item, expected in zip(found, reference, strict=True):
         got = values[item.path]
