@@ -116,9 +116,9 @@ class Bench:
             spool = Path("/dev/null/spool")
         self.proxy.mode = fault.before
         experiment = f"{self.flavour} {fault.name}"
-        child = self.start(spool, experiment)
+        child = self._start(spool, experiment)
         began = time.perf_counter()
-        fit = self.follow(child, fault)
+        fit = self._follow(child, fault)
         child.wait(timeout=3000)
         took = time.perf_counter() - began
         if self.server.process is None:
@@ -127,10 +127,12 @@ class Bench:
         before = self.items(experiment)
         if self.flavour == "ours" and not fault.spool:
             sync = [sys.executable, "-m", "mlflow_dlviz", "sync", "-q"]
-            subprocess.run(sync, env=self.environment(spool, experiment), check=True, timeout=600, cwd=self.folder)
+            subprocess.run(
+                sync, env=self._environment(spool, experiment), check=True, timeout=600, cwd=self.folder
+            )
         return {"fit": fit, "script": took, "before": before, "after": self.items(experiment)}
 
-    def environment(self, spool: Path, experiment: str) -> dict[str, str]:
+    def _environment(self, spool: Path, experiment: str) -> dict[str, str]:
         return {
             **os.environ,
             "MLFLOW_TRACKING_URI": self.proxy.address,
@@ -139,30 +141,30 @@ class Bench:
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
 
-    def start(self, spool: Path, experiment: str) -> subprocess.Popen:
+    def _start(self, spool: Path, experiment: str) -> subprocess.Popen:
         command = [sys.executable, __file__, "--train", self.flavour, str(self.epochs), str(self.pause)]
         with open(self.folder / "training.log", "ab") as log:
-            environment = self.environment(spool, experiment)
+            environment = self._environment(spool, experiment)
             return subprocess.Popen(
                 command, env=environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=log, text=True
             )
 
-    def follow(self, child: subprocess.Popen, fault: Fault) -> float | None:
+    def _follow(self, child: subprocess.Popen, fault: Fault) -> float | None:
         """Let the fault happen, and give the seconds that ``fit`` took."""
         due: float | None = None
         assert child.stdout is not None
         for line in child.stdout:
             if line.startswith("epoch") and int(line.split()[1]) == 5:
-                self.strike(child, fault)
+                self._strike(child, fault)
                 due = None if fault.back is None else time.monotonic() + fault.back
             if due is not None and time.monotonic() >= due:
                 due = None
-                self.mend()
+                self._mend()
             if line.startswith("fit"):
                 return float(line.split()[1])
         return None
 
-    def strike(self, child: subprocess.Popen, fault: Fault) -> None:
+    def _strike(self, child: subprocess.Popen, fault: Fault) -> None:
         if fault.killed == "training":
             child.kill()
         elif fault.killed == "server":
@@ -170,7 +172,7 @@ class Bench:
         elif fault.after != self.proxy.mode:
             self.proxy.mode = fault.after
 
-    def mend(self) -> None:
+    def _mend(self) -> None:
         if self.server.process is None:
             self.server.start()
         self.proxy.mode = "pass"

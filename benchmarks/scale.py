@@ -32,8 +32,8 @@ HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "steps slower")
 
 @dataclass(frozen=True)
 class Case:
-    """samples: for training, and a quarter as many for validation; cadence: epochs between pictures; wide: units of
-    each hidden layer.
+    """samples: for training, and a quarter as many for validation; cadence: epochs between pictures; wide: units
+    of each hidden layer.
     """
 
     samples: int = 10_000

@@ -123,7 +123,7 @@ def visuals() -> None:
 def sync(
     status: bool, prune: bool, days: float, yes: bool, spool: str | None, tracking_uri: str | None, quiet: bool
 ) -> None:
-    """Send what waits in the spool: logged while the tracking server was gone, or offline, or by a process that died.
+    """Send what waits in the spool: logged without a tracking server, or by a process that died.
 
     \b
     mlflow-dlviz sync --status      what waits

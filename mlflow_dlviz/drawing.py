@@ -124,7 +124,8 @@ class Drawer:
             if isinstance(item, Task):
                 self._spool(run, item.what, item.batch)
                 return worked
-            batch, worked = within(DRAW_SECONDS, lambda: _timed(item.draw))
+            with _tidied():  # here, as a thread that hangs would never turn the collector on again
+                batch, worked = within(DRAW_SECONDS, lambda: _timed(item.draw))
             self._spool(run, item.what, batch)
             run.ledger.count("written")
             if not run.training:
@@ -155,8 +156,7 @@ class Drawer:
 
 
 def _timed(draw: Callable[[], Batch]) -> tuple[Batch, float]:
-    with _tidied():
-        batch = draw()
+    batch = draw()
     # On a thread of its own, whose time begins at nought.
     return batch, time.thread_time()
 

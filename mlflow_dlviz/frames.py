@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from mlflow_dlviz.drawing import Picture
 from mlflow_dlviz.plots import encode_both
 from mlflow_dlviz.process import writer
 from mlflow_dlviz.store import names
-from mlflow_dlviz.store.batch import Batch, TimedImage, pack
+from mlflow_dlviz.store.batch import SCHEMA_KEY, Batch, TimedImage, pack
 from mlflow_dlviz.tracked import RunLog
 from mlflow_dlviz.visual import Arrays, Visual
 
@@ -27,6 +28,12 @@ compiles. A visual that takes longer is left out from then on.
 
 # An evolution shows no more frames than this.
 _STORY = 200
+
+# What one capture may hand on: up to 512 pictures wait to be drawn, each with its arrays.
+_MOST_BYTES = 256 * 2**20
+
+# Names that would not come back from the file as they went in: numpy's own arguments, and the schema.
+_RESERVED = ("file", "allow_pickle", SCHEMA_KEY)
 
 
 class Frames:
@@ -78,7 +85,7 @@ class Frames:
 
     def _is_due(self, visual: Visual, epoch: int, epochs: int) -> bool:
         try:
-            return visual.cadence.due(epoch, epochs)
+            return bool(visual.cadence.due(epoch, epochs))
         except Exception as error:
             self._leave_out(visual)
             self._run.ledger.failed(f"cadence of visual {visual.name!r}", epoch, error)
@@ -116,7 +123,7 @@ class Frames:
             return {}
         if visual.name not in self._frozen:
             earlier = self._earlier.get(visual.name, {})
-            frozen = _kept(visual.freeze(replace(moment, earlier=earlier)))
+            frozen = _frozen(visual, visual.freeze(replace(moment, earlier=earlier)))
             # What an earlier fit of the run froze stays in its own file.
             path = names.frozen_path(visual.name, moment.epoch if earlier else None)
             self._store(visual, moment.epoch, {path: frozen}, [])
@@ -144,30 +151,75 @@ class Frames:
 
         def drawn() -> Batch:
             # Copies: a draw may well work in place.
-            png, webp = encode_both(draw(**{name: value.copy() for name, value in arrays.items()}))
+            figure = draw(**{name: value.copy() for name, value in arrays.items()})
+            png, webp = _encoded(figure)
             return Batch(images=[TimedImage(key, step, now, png, webp)])
 
         writer().draw(Picture(self._run, f"picture {key!r}", step, drawn))
 
 
 def _checked(visual: Visual, leaves: Any) -> dict[str, dict[str, np.ndarray]]:
-    """What a capture returned, as arrays. Raises TypeError for anything but leaf -> name -> array."""
+    """What a capture returned, as arrays. Raises TypeError or ValueError unless it is leaf -> name -> array."""
     if not isinstance(leaves, Mapping) or not all(isinstance(arrays, Mapping) for arrays in leaves.values()):
         raise TypeError(f"{visual.name!r} captured {type(leaves).__name__}, expected {{leaf: {{name: array}}}}")
-    plain = {str(leaf): _kept(arrays) for leaf, arrays in leaves.items()}
-    for leaf, arrays in plain.items():
-        for name, value in arrays.items():
-            if value.dtype.hasobject:
-                raise TypeError(f"{visual.name}/{leaf}: array {name!r} has dtype object, expected numbers or text")
+    _check_apart(visual, leaves)
+    plain = {str(leaf): _kept(f"{visual.name}/{leaf}", arrays) for leaf, arrays in leaves.items()}
+    size = sum(value.nbytes for arrays in plain.values() for value in arrays.values())
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"{visual.name!r} captured {size >> 20} MB, more than {_MOST_BYTES >> 20}: reduce what it hands on"
+        )
     return plain
 
 
-def _kept(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Copies that nobody can change: they are stored and drawn later, on other threads."""
-    kept = {name: np.array(value) for name, value in arrays.items()}
-    for value in kept.values():
-        value.flags.writeable = False
+def _check_apart(visual: Visual, leaves: Mapping[Any, Any]) -> None:
+    """Raises ValueError where two pictures would have one key, so that the second would overwrite the first."""
+    pictures = [str(leaf) for leaf in leaves]
+    if visual.evolve is not None:
+        pictures += [f"{leaf}-evolution" for leaf in pictures]
+    by_key: dict[str, str] = {}
+    for picture in pictures:
+        key = names.clean_leaf(picture)
+        if key in by_key:
+            raise ValueError(f"{visual.name!r} captured leaves {by_key[key]!r} and {picture!r}: both are {key!r}")
+        by_key[key] = picture
+
+
+def _frozen(visual: Visual, arrays: Any) -> dict[str, np.ndarray]:
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"{visual.name!r} froze {type(arrays).__name__}, expected {{name: array}}")
+    return _kept(f"{visual.name}, frozen", arrays)
+
+
+def _kept(where: str, arrays: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    """Copies that nobody can change: they are stored and drawn later, on other threads.
+
+    Raises TypeError or ValueError for what can't be stored under its name without pickling.
+    """
+    kept = {}
+    for name, value in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: {name!r} is no name of an array, expected text")
+        if name in _RESERVED:
+            raise ValueError(f"{where}: an array can't be named {name!r}")
+        array = np.array(value)
+        if array.dtype.hasobject:
+            raise TypeError(f"{where}: array {name!r} has dtype object, expected numbers or text")
+        array.flags.writeable = False
+        kept[name] = array
     return kept
+
+
+def _encoded(figure: Any) -> tuple[bytes, bytes]:
+    """A figure as a picture and its thumbnail. Raises TypeError for anything else."""
+    if not callable(getattr(figure, "savefig", None)):
+        raise TypeError(f"draw returned {type(figure).__name__}, expected a matplotlib Figure")
+    try:
+        return encode_both(figure)
+    finally:
+        # pyplot keeps the figures that it made, and with them all their data, until they are closed.
+        if hasattr(figure, "number") and (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+            pyplot.close(figure)
 
 
 def _evolved(evolve: Callable[..., Any], frames: Sequence[Arrays]) -> Any:

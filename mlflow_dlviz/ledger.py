@@ -35,12 +35,14 @@ class Ledger:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.entries: list[Entry] = []
+        self._broken = 0
+        self._beyond = 0
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def failed(self, what: str, step: int | None, error: BaseException, cause: str | None = None) -> None:
         """Keep an error with its traceback; warn once per cause (by default ``what``) and kind of error."""
-        why = f"{type(error).__name__}: {error}"
+        why = _in_words(error)
         trace = "".join(tracebacks.format_exception(error))[-_TRACEBACK_LENGTH:]
         self._add(Entry("failed", what, step, why, trace))
         self._say(
@@ -70,7 +72,7 @@ class Ledger:
     @property
     def status(self) -> str:
         """One of "ok", "partial" (something failed or was dropped) and "failed" (nothing was logged)."""
-        broken = self.counts["dropped"] + sum(entry.kind == "failed" for entry in self.entries)
+        broken = self.counts["dropped"] + self._broken
         if not broken:
             return "ok"
         return "partial" if self.counts["written"] or self.counts["epochs"] else "failed"
@@ -78,9 +80,9 @@ class Ledger:
     def to_json(self, step: int = 0) -> str:
         """The ledger as ``dlviz/ledger.json`` has it. step: the run's last."""
         with self._lock:
-            entries = [asdict(entry) for entry in self.entries[:_ENTRIES]]
+            entries = [asdict(entry) for entry in self.entries]
             counts = {name: self.counts[name] for name in COUNTS}
-            beyond = max(0, len(self.entries) - _ENTRIES)
+            beyond = self._beyond
         document = {"schema": 1, "status": self.status, "step": step, "counts": counts, "entries": entries}
         if beyond:
             document["entries_not_listed"] = beyond
@@ -92,11 +94,18 @@ class Ledger:
         document, made = json.loads(text), cls()
         made.counts.update({name: int(document["counts"][name]) for name in COUNTS if name in document["counts"]})
         made.entries = [Entry(**entry) for entry in document["entries"]]
+        made._broken = sum(entry.kind == "failed" for entry in made.entries)
+        made._beyond = int(document.get("entries_not_listed", 0))
         return made
 
     def _add(self, entry: Entry) -> None:
         with self._lock:
-            self.entries.append(entry)
+            self._broken += entry.kind == "failed"
+            if len(self.entries) < _ENTRIES:
+                self.entries.append(entry)
+            else:
+                # What fails at each of a million epochs must not fill the memory.
+                self._beyond += 1
 
     def _say(self, cause: str, sentence: str) -> None:
         with self._lock:
@@ -104,3 +113,10 @@ class Ledger:
                 return
             self._said.add(cause)
         logger.warning("mlflow_dlviz: %s", sentence)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # of an exception of the user's, even its text may fail
+        return f"{type(error).__name__}, whose text can't be had"

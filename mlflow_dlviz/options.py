@@ -10,8 +10,8 @@ from typing import Any
 from mlflow_dlviz import catalogue
 from mlflow_dlviz.metrics.formulas import Formulas
 from mlflow_dlviz.metrics.formulas import resolve as resolve_metrics
+from mlflow_dlviz.store.room import default_root
 from mlflow_dlviz.store.runs import Limits
-from mlflow_dlviz.store.spool import default_root
 from mlflow_dlviz.visual import Every, Visual
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow_dlviz import syncing
 from mlflow_dlviz.ledger import logger
-from mlflow_dlviz.store import spool
+from mlflow_dlviz.store import alive
 from mlflow_dlviz.writer import Writer
 
 EXIT_SECONDS = 60.0
@@ -88,14 +88,14 @@ def _at_last() -> None:
     if lost:
         logger.warning("mlflow_dlviz: %d items could neither be sent nor put on disk, and are lost", lost)
     _WRITER.stop()
-    spool.farewell()
+    alive.farewell()
 
 
 def _renew() -> None:
     # The threads, the locks and what is queued stay with the parent of a fork.
     global _WRITER
     _WRITER = Writer()
-    spool.forget_parent()
+    alive.forget_parent()
 
 
 call_at_exit(_at_exit)

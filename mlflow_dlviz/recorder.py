@@ -32,6 +32,10 @@ LAYERS = 16
 """More layers than these are not shown: the first, the last and an even choice between are."""
 
 
+# Classes without a name given for them that have their number as one.
+_NAMES = 4096
+
+
 @dataclass(frozen=True)
 class Loop:
     """A training loop of the user's own. data: (x, y) to take the probe of, None for none; loss: as for
@@ -194,10 +198,11 @@ class Recorder:
             if "activations" in needs and self._sampling.probe is not None:
                 with self._log.guarded("reading the layers", epoch):
                     values["activations"] = passes.activations(self._sampling.probe.x)
+        _protect(values, self._sampling.probe)
         return Moment(
             model=self._model,
             epoch=self._log.step(epoch),
-            logs=self._last[1] if self._last else {},
+            logs=dict(self._last[1]) if self._last else {},
             probe=self._sampling.probe,
             head=self._scoring.head,
             rng=self._rng(epoch),
@@ -223,10 +228,21 @@ class Recorder:
         if not classes and probe is not None and probe.labels is not None:
             classes = max(2, int(probe.labels.max(initial=0)) + 1)
         try:
-            return name_classes(classes, self._options.class_names)
+            if self._options.class_names is not None:
+                return name_classes(classes, self._options.class_names)
         except NotShown as reason:
             self._log.left_out("class_names", str(reason))
-            return name_classes(classes, None)
+        # A label may be any number, and a billion of names nobody reads.
+        return name_classes(min(classes, _NAMES), None)
+
+
+def _protect(values: Mapping[str, Any], probe: Probe | None) -> None:
+    """Make read-only what one visual is given and the next one, too, and all of the later frames."""
+    activations = [activation.values for activation in values.get("activations", {}).values()]
+    shared = [activations, values.get("scores"), (probe.x, probe.y, probe.labels) if probe is not None else None]
+    for array in keras.tree.flatten(shared):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
 
 
 class _Compiled:

@@ -91,7 +91,8 @@ class OpenLog:
     def epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Log an epoch; beside stock autologging only what that does not log."""
         step = self.step(epoch)
-        values = {**({} if self.stock else logs), **self._pace}
+        # A metric of the user's own may well be called "epoch_seconds".
+        values = {**self._pace, **({} if self.stock else logs)}
         values["dlviz/training_thread_seconds"] = self._spent - self._spent_before
         self._spent_before = self._spent
         self._history.next_epoch = max(self._history.next_epoch, step + 1)

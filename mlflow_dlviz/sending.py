@@ -165,7 +165,7 @@ class Sender:
     def _close(self, run: RunLog) -> None:
         with self._changed:  # as of now: another ``fit`` may just have begun
             if self._over(run) and not run.spool.plan.closed:
-                run.spool.change(closed=True)
+                run.spool.close()
 
     def _deliver(self, run: RunLog, over: bool) -> None:
         self._note(run, deliver(run.spool, page=self._page, seconds=_TURN))

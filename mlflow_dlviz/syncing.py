@@ -11,10 +11,12 @@ from pathlib import Path
 
 from mlflow_dlviz import reporting
 from mlflow_dlviz.ledger import Ledger
+from mlflow_dlviz.store.alive import is_alive
 from mlflow_dlviz.store.batch import End
 from mlflow_dlviz.store.deliver import Delivered, Gone, Unavailable, close_run, deliver, send_page
+from mlflow_dlviz.store.room import default_root, used_bytes
 from mlflow_dlviz.store.runs import RunRef
-from mlflow_dlviz.store.spool import Plan, Spool, default_root, find_spools, is_alive, used_bytes
+from mlflow_dlviz.store.spool import Plan, Spool, find_spools
 
 AGE_DAYS = 30
 """Older spools are said to be old, and ``prune`` takes them for forgotten."""
@@ -43,8 +45,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Synced:
-    """What came of one spool. items: sent; trouble: why not all of it is, "" if it is; run_id: None while no server
-    knows the run; unreachable: whether the trouble is that the server can't take anything now.
+    """What came of one spool. items: sent; trouble: why not all of it is, "" if it is; run_id: None while no
+    server knows the run; unreachable: whether the trouble is that the server can't take anything now.
     """
 
     run: str
@@ -90,7 +92,7 @@ def forgotten(root: Path | None = None, days: float = AGE_DAYS) -> list[Waiting]
 
 
 def prune(found: Iterable[Waiting]) -> int:
-    """Delete these spools with all that is in them, unless one is just being sent; returns the bytes that freed."""
+    """Delete these spools, unless one is just being sent; returns how many bytes that freed."""
     freed = 0
     for each in found:
         spool = Spool(each.folder, Plan(each.folder.name, each.tracking_uri, None))
@@ -145,7 +147,7 @@ def _send_all(spool: Spool, tracking_uri: str | None, sent: Callable[[int], None
 def _end(spool: Spool, outcome: Delivered) -> None:
     """Send the ledger of a run that nobody logs to any more, and end it if its process could not."""
     plan = spool.plan
-    if not plan.closed and is_alive(spool):
+    if not plan.closed and is_alive(spool.folder.parent, spool.plan.process):
         return
     ref = RunRef(plan.tracking_uri, plan.run_id, plan.spool_id)
     end = None
@@ -192,7 +194,7 @@ def _describe(spool: Spool) -> Waiting:
     plan, items, refused = spool.plan, len(spool.waiting()), len(spool.refused())
     if plan.gone:
         state = "gone"
-    elif not plan.closed and is_alive(spool):
+    elif not plan.closed and is_alive(spool.folder.parent, spool.plan.process):
         state = "training"
     else:
         state = "refused" if refused and not items else "waiting"

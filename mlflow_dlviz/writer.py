@@ -134,8 +134,7 @@ class Writer:
         left = self._sender.runs()
         for run in left:
             run.keep_ledger()
-            if run.spool.durable:
-                run.spool.change(closed=True)
+            run.spool.close()
         return left
 
     def stop(self, timeout: float = 5.0) -> None:

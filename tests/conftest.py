@@ -77,9 +77,9 @@ def limits(spool_root):
 
 @pytest.fixture
 def new_log(store, spool_root):
-    """A new run and its spool, as a function: ``new_log()`` gives a RunLog; ``tracking_uri`` for another server."""
-    from mlflow_dlviz.sending import RunLog
+    """A new run and its spool, as a function that gives a RunLog; ``tracking_uri``: of another server."""
     from mlflow_dlviz.store.spool import Plan, begin
+    from mlflow_dlviz.tracked import RunLog
 
     def make(tracking_uri=None, run_id=None, **more):
         uri = tracking_uri or mlflow.get_tracking_uri()

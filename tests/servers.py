@@ -1,4 +1,4 @@
-"""Real servers on this machine, and what goes wrong between them and us: for the tests and for benchmarks/faults.py."""
+"""Real servers on this machine, and what goes wrong between them and us: for tests and benchmarks/faults.py."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def postgres(folder: Path) -> Iterator[str]:
     if os.getuid() == 0:
         shutil.chown(home, user)
     data, port = home / "data", free_port()
-    subprocess.run([initdb, "-D", str(data), "-U", "test", "-A", "trust", "-N"], check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)  # fmt: skip
+    make = [initdb, "-D", str(data), "-U", "test", "-A", "trust", "-N"]
+    subprocess.run(make, check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)
     command = [
         program,
         "-D",
@@ -204,9 +205,10 @@ class Proxy:
     @mode.setter
     def mode(self, mode: str) -> None:
         self._mode = mode
-        for connection in list(self._open):
+        # A client may be back before all are closed: it is one of the new ones.
+        before, self._open = self._open, set()
+        for connection in before:
             _close(connection)
-        self._open.clear()
         if mode == "gone":
             if self._listener is not None:
                 _close(self._listener)

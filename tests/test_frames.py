@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -10,18 +9,16 @@ from matplotlib.figure import Figure
 from mlflow_dlviz.capture.heads import Head
 from mlflow_dlviz.capture.moment import Moment, NotShown
 from mlflow_dlviz.frames import Frames
+from mlflow_dlviz.process import flush
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.images import list_images
 from mlflow_dlviz.store.load import load
-from mlflow_dlviz.store.runs import RunRef
 from mlflow_dlviz.visual import AtEnd, Every, Visual
-from mlflow_dlviz.writer import RunLog, flush
 
 
 @pytest.fixture
-def run(store):
-    made = store.create_run(mlflow.get_experiment_by_name("test").experiment_id)
-    yield RunLog(RunRef(mlflow.get_tracking_uri(), made.info.run_id))
+def run(new_log):
+    yield new_log()
     assert flush(60)
 
 

@@ -115,3 +115,68 @@ def test_two_threads_count_without_loss():
         thread.join()
     assert ledger.counts["written"] == 8000
     assert len(ledger.entries) == 1
+
+
+def test_what_the_server_refuses_is_kept_each_time_and_said_once_a_cause(caplog):
+    ledger = Ledger()
+    for step in range(3):
+        ledger.refused(
+            f"metrics of epoch {step}", "MlflowException: no room for metrics in this experiment at all"
+        )
+    ledger.refused("the model", "another reason")
+    assert [entry["what"] for entry in entries(ledger)][:2] == ["metrics of epoch 0", "metrics of epoch 1"]
+    assert ledger.status == "failed"
+    assert [record.getMessage().split(" was ")[0] for record in caplog.records] == [
+        "mlflow_dlviz: metrics of epoch 0",
+        "mlflow_dlviz: the model",
+    ]
+
+
+def test_epochs_without_pictures_are_not_a_failure():
+    ledger = Ledger()
+    ledger.count("epochs")
+    ledger.failed("it", None, ValueError("x"))
+    assert ledger.status == "partial"
+
+
+def test_the_step_is_in_it():
+    assert json.loads(Ledger().to_json(7))["step"] == 7
+
+
+def test_what_an_earlier_process_wrote_goes_on():
+    earlier = Ledger()
+    earlier.count("written", 3)
+    earlier.failed("it", 2, raised(ValueError("ü\n\ud800")))
+    ledger = Ledger.from_json(earlier.to_json())
+    ledger.count("written")
+    assert ledger.counts["written"] == 4
+    assert ledger.entries == earlier.entries
+    assert ledger.status == "partial"
+
+
+class Odd(Exception):
+    """One whose own text fails."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def test_an_error_without_a_text_is_kept_all_the_same():
+    ledger = Ledger()
+    ledger.failed("it", None, raised(Odd()))
+    assert ledger.entries[0].why == "Odd, whose text can't be had"
+    assert ledger.status == "failed"
+
+
+def test_beyond_a_thousand_entries_are_only_counted():
+    ledger = Ledger()
+    for epoch in range(1000):
+        ledger.left_out("part of the set", f"{epoch} samples", say=False)
+    assert ledger.status == "ok"
+    ledger.failed("metrics", 1000, ValueError("x"))
+    assert len(ledger.entries) == 1000
+    assert ledger.status == "failed"
+    assert json.loads(ledger.to_json())["entries_not_listed"] == 1
+    ledger = Ledger.from_json(ledger.to_json())
+    ledger.failed("metrics", 1001, ValueError("x"))
+    assert json.loads(ledger.to_json())["entries_not_listed"] == 2

@@ -3,6 +3,7 @@
 import pytest
 
 from mlflow_dlviz import options
+from mlflow_dlviz.store.runs import Limits
 from mlflow_dlviz.visual import AtEnd, Every, LogSpaced
 
 GOOD = {
@@ -15,7 +16,8 @@ GOOD = {
     "monitor": None,
     "weighted": False,
     "log_models": True,
-    "silent": False,
+    "deadline": 10.0,
+    "offline": False,
 }
 
 
@@ -46,6 +48,13 @@ def test_an_own_formula_is_among_the_metrics():
     assert "miss_rate" in found.metrics.own
 
 
+def test_where_runs_are_spooled_is_asked_when_a_fit_begins(spool_root, monkeypatch, tmp_path):
+    checked = check(deadline=2, offline=True)
+    assert checked.limits() == Limits(spool_root, 2.0, True)
+    monkeypatch.setenv("MLFLOW_DLVIZ_SPOOL", str(tmp_path / "other"))
+    assert checked.limits().root == tmp_path / "other"
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -56,6 +65,12 @@ def test_an_own_formula_is_among_the_metrics():
         ("seed", None),
         ("monitor", ""),
         ("class_names", 3),
+        ("deadline", -1),
+        ("deadline", True),
+        ("deadline", "10"),
+        ("deadline", float("inf")),
+        ("deadline", float("nan")),
+        ("offline", 1),
     ],
 )
 def test_the_message_has_the_argument_and_the_value(option, value):

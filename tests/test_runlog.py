@@ -7,24 +7,34 @@ import json
 import mlflow
 import pytest
 
+from mlflow_dlviz import histories, options
+from mlflow_dlviz.process import flush
 from mlflow_dlviz.runlog import OpenLog
-from mlflow_dlviz.store.runs import end_run, open_run
-from mlflow_dlviz.writer import flush
+from mlflow_dlviz.store import names
+from mlflow_dlviz.store.runs import Limits, open_run
+from mlflow_dlviz.store.spool import find_spools
 
 NAN = float("nan")
 
 
+def chosen(**changes):
+    """The options of a fit without pictures."""
+    given = {"cadence": None, "probe": 64, "seed": 0, "metrics": None, "class_names": None, "monitor": None}
+    given |= {"weighted": False, "log_models": False, "deadline": 10.0, "offline": False}
+    return options.check(visuals=[], **{**given, **changes})
+
+
 @pytest.fixture
-def logged(store):
+def logged(store, limits):
     """The run in which a fit logged these epochs, as a function; ``monitor`` and the first epoch may be given."""
 
     def fit(epochs, monitor=None, first=0, stock=False, more=None):
-        opened = open_run({})
-        log = OpenLog(opened, first, monitor, stock=stock)
+        opened = open_run({}, limits)
+        log = OpenLog(opened, first, chosen(monitor=monitor), stock=stock)
         for epoch, logs in enumerate(epochs, first):
             log.epoch(epoch, logs)
         log.finish(more or {})
-        end_run(opened, "FINISHED")
+        log.end("FINISHED")
         assert flush(60)
         return store.get_run(opened.ref.run_id)
 
@@ -103,11 +113,9 @@ def test_the_best_of_both_fits_may_be_in_the_first(logged):
     assert best(run) == {"best_epoch": 1, "best_loss": 1.0}
 
 
-def test_another_process_goes_on_after_the_first(store, logged, monkeypatch):
-    from mlflow_dlviz import runlog
-
+def test_another_process_goes_on_after_the_first(store, logged):
     run = logged(losses(3.0, 1.0))
-    monkeypatch.setattr(runlog, "_HISTORIES", {})
+    histories.forget_all()
     with mlflow.start_run(run_id=run.info.run_id):
         logged(losses(2.0))
     assert [m.step for m in store.get_metric_history(run.info.run_id, "loss")] == [0, 1, 2]
@@ -131,20 +139,20 @@ def test_beside_stock_only_our_own_is_logged(logged):
 def test_names_that_mlflow_refuses_cost_nothing_else(logged):
     run = logged([{"loss": 1.0, "f1 (macro)?": 0.5, "../a": 0.25, "a//b": 0.125}])
     assert run.data.metrics["loss"] == 1.0
-    assert run.data.metrics["f1 _macro_"] == 0.5
+    assert run.data.metrics[names.clean_metric("f1 (macro)?")] == 0.5
     assert {0.25, 0.125} <= {*run.data.metrics.values()}
     assert run.data.tags["dlviz.status"] == "ok"
 
 
-def test_the_cost_of_watching_is_logged(store):
-    opened = open_run({})
-    log = OpenLog(opened, 0, None, stock=False)
+def test_the_cost_of_watching_is_logged(store, limits):
+    opened = open_run({}, limits)
+    log = OpenLog(opened, 0, chosen(), stock=False)
     with log.guarded("outer"), log.guarded("inner"):
         sum(range(100_000))
     log.epoch_took(2.0, 100)
     log.epoch(0, {"loss": 1.0})
     log.finish({"stopped_epoch": 0.0})
-    end_run(opened, "FINISHED")
+    log.end("FINISHED")
     assert flush(60)
     metrics = store.get_run(opened.ref.run_id).data.metrics
     assert 0 < metrics["dlviz/training_thread_seconds"] < 1
@@ -153,9 +161,9 @@ def test_the_cost_of_watching_is_logged(store):
     assert metrics["stopped_epoch"] == 0
 
 
-def test_what_fails_in_our_work_is_kept_and_goes_no_further(store, caplog):
-    opened = open_run({})
-    log = OpenLog(opened, 0, None, stock=False)
+def test_what_fails_in_our_work_is_kept_and_goes_no_further(store, limits, caplog):
+    opened = open_run({}, limits)
+    log = OpenLog(opened, 0, chosen(), stock=False)
     with log.guarded("the recorder", 3):
         raise RuntimeError("my mistake")
     with pytest.raises(KeyboardInterrupt), log.guarded("the recorder"):
@@ -164,5 +172,51 @@ def test_what_fails_in_our_work_is_kept_and_goes_no_further(store, caplog):
     assert (entry.what, entry.step) == ("the recorder", 3)
     assert caplog.text.count("my mistake") == 1
     log.finish({})
-    end_run(opened, "FINISHED")
-    flush(60)
+    log.end("FINISHED")
+    assert flush(60)
+
+
+def test_the_numbers_are_there_when_the_end_returns_if_the_server_answers(store, limits):
+    opened = open_run({}, limits)
+    log = OpenLog(opened, 0, chosen(), stock=False)
+    log.epoch(0, {"loss": 1.0})
+    log.finish({})
+    log.end("KILLED")
+    found = store.get_run(opened.ref.run_id)
+    assert found.info.status == "KILLED"
+    assert found.data.metrics["best_loss"] == 1.0
+    assert flush(60)
+
+
+def test_parameters_of_the_first_fit_stay_and_all_settings_are_kept(store, limits):
+    with mlflow.start_run() as run:
+        for rate in ("0.1", "0.2"):
+            log = OpenLog(open_run({}, limits), 0, chosen(), stock=False)
+            log.params({"rate": rate}, {"rate": rate, "all": "1"})
+            log.end("FINISHED")
+    assert flush(60)
+    assert store.get_run(run.info.run_id).data.params == {"rate": "0.1"}
+    fits = json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/dlviz/fits.json"))
+    assert fits == [{"rate": "0.1", "all": "1"}, {"rate": "0.2", "all": "1"}]
+    assert not any(entry["what"].startswith("parameter") for entry in ledger(run)["entries"])
+
+
+def test_offline_all_is_in_the_spool_and_nothing_on_the_server(store, runs, spool_root):
+    limits = Limits(spool_root, offline=True)
+    log = OpenLog(open_run({}, limits), 0, chosen(offline=True), stock=False)
+    log.epoch(0, {"loss": 1.0})
+    log.finish({})
+    log.end("FINISHED")
+    assert flush(60)
+    assert runs() == []
+    [spool] = find_spools(spool_root)
+    waiting = [item.what for item in spool.waiting()]
+    assert waiting[:2] == ["metrics of epoch 0", "best values"]
+    assert {*waiting[2:]} == {"the end of the run", "the run's page"}
+    assert spool.plan.closed
+    assert json.loads(spool.ledger())["status"] == "ok"
+
+
+def test_a_metric_of_the_users_own_stays_what_it_is(logged, store):
+    run = logged([{"loss": 1.0, "epoch_seconds": 7.0}])
+    assert run.data.metrics["epoch_seconds"] == 7.0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+import json
 import threading
 import time
 
@@ -12,16 +10,11 @@ import mlflow
 import pytest
 from mlflow.entities import Metric
 
-from mlflow_dlviz import writer as module
-from mlflow_dlviz.store.put import Batch
-from mlflow_dlviz.store.runs import RunRef
-from mlflow_dlviz.writer import Picture, RunLog, Task, Writer
-
-
-@pytest.fixture
-def run(store):
-    made = store.create_run(mlflow.get_experiment_by_name("test").experiment_id)
-    return RunLog(RunRef(mlflow.get_tracking_uri(), made.info.run_id))
+from mlflow_dlviz import drawing
+from mlflow_dlviz.drawing import Picture, Task
+from mlflow_dlviz.store.batch import Batch
+from mlflow_dlviz.store.spool import find_spools
+from mlflow_dlviz.writer import Writer
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ class Gate:
     def __call__(self):
         self.entered.set()
         assert self.open.wait(30)
-        return {"gate.txt": b""}
+        return Batch(files={"gate.txt": b""})
 
 
 @pytest.fixture
@@ -51,11 +44,17 @@ def gate():
 
 
 def picture(run, name, draw=None):
-    return Picture(run, f"picture {name!r}", 0, draw or (lambda: {f"{name}.txt": name.encode()}))
+    return Picture(run, f"picture {name!r}", 0, draw or (lambda: Batch(files={f"{name}.txt": name.encode()})))
 
 
 def files(store, run):
     return {file.path for file in store.list_artifacts(run.ref.run_id)}
+
+
+def over(run, writer):
+    """No more is logged to the run."""
+    run.training = False
+    writer.training_ended()
 
 
 def number(step, value=1.0, key="loss"):
@@ -76,23 +75,17 @@ def test_flush_says_whether_all_was_done(run, writer, gate):
     assert writer.waiting() == 0
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.1, "1"])
-def test_a_bad_timeout_raises(timeout):
-    with pytest.raises(ValueError, match=f"timeout={timeout!r}"):
-        module.flush(timeout)
-
-
 def test_pictures_beyond_the_bound_are_dropped_and_numbers_are_not(store, run, writer, gate, monkeypatch, caplog):
-    monkeypatch.setattr(module, "PICTURES", 3)
+    monkeypatch.setattr(drawing, "PICTURES", 3)
     writer.draw(picture(run, "gate", gate))
     assert gate.entered.wait(10)
     for index in range(5):
         writer.draw(picture(run, f"p{index}"))
         writer.send(run, "numbers", number(index))
-    writer.then(Task(run, "the ledger", lambda: Batch(files={"ledger.txt": b""})))
+    writer.then(Task(run, "the page", Batch(files={"page.txt": b""})))
     gate.open.set()
     assert writer.flush(30)
-    assert files(store, run) == {"gate.txt", "p0.txt", "p1.txt", "p2.txt", "ledger.txt"}
+    assert files(store, run) == {"gate.txt", "p0.txt", "p1.txt", "p2.txt", "page.txt"}
     assert len(store.get_metric_history(run.ref.run_id, "loss")) == 5
     assert run.ledger.counts["dropped"] == 2
     assert run.ledger.counts["written"] == 4
@@ -116,23 +109,24 @@ def bad_batch():
 
 @pytest.mark.parametrize("bad", [bad_batch, Batch([Metric("bad?\n", 1.0, 1, 0)])], ids=["function", "refused"])
 def test_a_batch_that_fails_does_not_take_the_others_with_it(store, run, writer, bad, caplog):
-    sent = threading.Event()
-
-    def hold():
-        assert sent.wait(10)
-        return Batch()
-
-    # The first holds the sender until the others are queued, so that they are one batch.
-    writer.send(run, "hold", hold)
+    # Nothing is sent until all are queued, so that they go together.
+    assert run.spool.try_lock()
     for index in range(3):
         writer.send(run, f"good {index}", number(index))
         if index == 1:
             writer.send(run, "the bad one", bad)
-    sent.set()
+    run.spool.unlock()
     assert writer.flush(30)
     assert {metric.step for metric in store.get_metric_history(run.ref.run_id, "loss")} == {0, 1, 2}
-    assert [entry.what for entry in run.ledger.entries] == ["sending the bad one"]
-    assert "the bad one failed" in caplog.text
+    [entry] = run.ledger.entries
+    assert entry.kind == "failed"
+    assert entry.what == "the bad one"
+    assert len(caplog.records) == 1
+    if isinstance(bad, Batch):
+        assert "bad?" in entry.why
+        assert len(run.spool.refused()) == 1
+    else:
+        assert "my mistake" in entry.traceback
 
 
 def test_what_was_queued_later_wins(store, run, writer):
@@ -146,9 +140,8 @@ def test_what_was_queued_later_wins(store, run, writer):
     assert {metric.value for metric in history} == set(range(30))
 
 
-def test_runs_do_not_mix(store, run, writer):
-    made = store.create_run(mlflow.get_experiment_by_name("test").experiment_id)
-    other = RunLog(RunRef(mlflow.get_tracking_uri(), made.info.run_id))
+def test_runs_do_not_mix(store, run, new_log, writer):
+    other = new_log()
     for step in range(6):
         writer.send(other if step % 2 else run, "numbers", number(step))
     assert writer.flush(30)
@@ -180,18 +173,20 @@ def test_pictures_after_training_are_counted_as_late(run, writer, gate):
     assert run.ledger.counts["late"] == 2
 
 
-def test_a_task_comes_after_all_that_was_queued_before_it(store, run, writer):
+def test_a_task_comes_after_all_that_was_queued_before_it(store, run, writer, monkeypatch):
     seen = []
 
-    def task():
+    def page(tracking_uri, run_id):
         seen.append({*files(store, run)})
-        return Batch()
+        return {"report.html": b"page"}
 
+    monkeypatch.setattr(writer._sender, "_page", page)
     for name in "abc":
         writer.draw(picture(run, name))
-    writer.then(Task(run, "the page", task))
+    writer.then(Task(run, "the page", Batch(page=True)))
     assert writer.flush(30)
     assert seen == [{"a.txt", "b.txt", "c.txt"}]
+    assert "report.html" in files(store, run)
 
 
 def busy(seconds, times):
@@ -201,16 +196,20 @@ def busy(seconds, times):
         while time.thread_time() - began < seconds:
             pass
         times.append(time.monotonic())
-        return {}
+        return Batch()
 
     return draw
 
 
-def await_length(times, length):
+def await_true(condition):
     deadline = time.monotonic() + 20
-    while len(times) < length:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def await_length(times, length):
+    await_true(lambda: len(times) >= length)
 
 
 def test_drawing_gives_way_while_training_and_not_after(run, writer, monkeypatch):
@@ -246,96 +245,115 @@ def test_drawing_does_not_give_way_to_who_waits_for_it(run, writer, monkeypatch)
 def test_training_that_ends_twice_is_no_trouble(writer):
     writer.training_ended()
     writer.training_began()
-    assert writer._training == 1
+    assert writer._drawer.training == 1
     writer.training_ended()
 
 
-def script(folder, code, **options):
-    path = folder / "script.py"
-    path.write_text(textwrap.dedent(code))
-    return subprocess.run(
-        [sys.executable, path], cwd=folder, capture_output=True, text=True, timeout=120, **options
-    )
+def test_a_batch_is_in_the_spool_when_send_returns(run, writer):
+    assert run.spool.try_lock()
+    writer.send(run, "numbers", number(0))
+    [item] = run.spool.waiting()
+    assert item.path.exists()
+    run.spool.unlock()
 
 
-def test_a_fork_has_a_writer_of_its_own(tmp_path):
-    done = script(
-        tmp_path,
-        """
-        import os, threading
-        from mlflow_dlviz.writer import Picture, RunLog, flush, writer
-        from mlflow_dlviz.store.runs import RunRef
-
-        entered, go = threading.Event(), threading.Event()
-        def draw():
-            entered.set()
-            go.wait(30)
-            raise RuntimeError("not drawn")
-        parents = writer()
-        parents.draw(Picture(RunLog(RunRef("sqlite://", "none")), "it", 0, draw))
-        entered.wait(10)
-        child = os.fork()
-        if not child:
-            os._exit(0 if writer() is not parents and flush(1) else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert writer() is parents and not flush(0)
-        go.set()
-        assert flush(10)
-        """,
-    )
-    assert done.returncode == 0, done.stderr
+def test_what_finds_no_room_anywhere_is_said_once_and_the_rest_goes_on(store, run, writer, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_DLVIZ_SPOOL_MB", "0")
+    monkeypatch.setattr("mlflow_dlviz.store.spool.MEMORY_BYTES", 2000)
+    assert run.spool.try_lock()
+    for _ in range(2):
+        writer.send(run, "a large file", Batch(files={"large.bin": bytes(5000)}))
+    writer.send(run, "numbers", number(0))
+    run.spool.unlock()
+    assert writer.flush(30)
+    assert len(store.get_metric_history(run.ref.run_id, "loss")) == 1
+    lost = [entry for entry in run.ledger.entries if entry.what == "a large file"]
+    assert len(lost) == 2
+    assert "limit of 0 MB" in lost[0].why
+    assert caplog.text.count("a large file failed") == 1
 
 
-def test_the_end_of_the_process_waits_for_so_long_only(tmp_path):
-    done = script(
-        tmp_path,
-        """
-        import time
-        from mlflow_dlviz import writer as module
-        from mlflow_dlviz.store.runs import RunRef
+def test_flush_on_a_thread_that_it_waits_for_raises(run, writer):
+    said = []
 
-        module.EXIT_SECONDS = 0.2
-        run = module.RunLog(RunRef("sqlite://", "none"))
-        module.writer().draw(module.Picture(run, "it", 0, lambda: time.sleep(60) or {}))
-        """,
-    )
-    assert done.returncode == 0
-    assert "1 items were not drawn or sent" in done.stderr
-    assert "flush()" in done.stderr
+    def draw():
+        try:
+            writer.flush()
+        except RuntimeError as error:
+            said.append(str(error))
+        return Batch()
+
+    writer.draw(picture(run, "it", draw))
+    assert writer.flush(30)
+    assert said == ["flush() was called while drawing, which is what it waits for"]
 
 
-@pytest.mark.slow
-def test_a_script_that_ends_right_after_fit_loses_nothing(store, runs, tmp_path):
-    done = script(
-        tmp_path,
-        f"""
-        import keras, mlflow, numpy as np, mlflow_dlviz
-        from mlflow_dlviz import hooks
+def test_a_run_that_is_over_leaves_nothing_behind_and_may_go_on(store, run, writer):
+    writer.training_began()
+    writer.send(run, "numbers", number(0))
+    over(run, writer)
+    assert writer.flush(30)
+    assert not run.spool.folder.exists()
+    assert store.get_run(run.ref.run_id).data.tags["dlviz.status"] == "ok"
+    # A second fit in the same run.
+    writer.begin(run)
+    assert not run.spool.plan.closed
+    writer.send(run, "numbers", number(1))
+    assert writer.flush(30)
+    assert run.spool.folder.exists()
+    over(run, writer)
+    assert writer.flush(30)
+    assert not run.spool.folder.exists()
+    assert [metric.step for metric in store.get_metric_history(run.ref.run_id, "loss")] == [0, 1]
 
-        mlflow.set_tracking_uri({mlflow.get_tracking_uri()!r})
-        mlflow.set_experiment("test")
-        mlflow_dlviz.autolog(log_models=False)
-        x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
-        def model():
-            made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
-            made.compile("adam", "binary_crossentropy")
-            return made
-        model().fit(x, y, epochs=3, verbose=0)
 
-        def stop(epoch, logs):
-            if epoch == 1:
-                raise SystemExit(0)
-        # Another package has put its own fit over ours: this one's end is seen at the end of the process.
-        keras.Model.fit = hooks._State.wrapped[-1].original
-        model().fit(x, y, epochs=3, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)])
-        """,
-    )
-    assert done.returncode == 0, done.stderr
-    whole, cut = runs()
-    assert (whole.info.status, cut.info.status) == ("FINISHED", "FAILED")
-    for run, epochs in ((whole, 3), (cut, 2)):
-        paths = {file.path for file in store.list_artifacts(run.info.run_id)}
-        assert paths >= {"dlviz", "images", "report.html", "summary.png"}
-        pictures = {file.path for file in store.list_artifacts(run.info.run_id, "images")}
-        assert sum("boundary~plane+step" in path and path.endswith(".png") for path in pictures) == epochs
-        assert run.data.tags["dlviz.status"] == "ok"
+def test_a_run_that_goes_on_is_not_closed_on_disk_either(run, writer):
+    assert run.spool.try_lock()
+    writer.send(run, "numbers", number(0))
+    over(run, writer)
+    await_true(lambda: run.spool.plan.closed)
+    writer.begin(run)
+    [found] = find_spools(run.spool.folder.parent)
+    assert not found.plan.closed
+    run.spool.unlock()
+
+
+def test_settling_does_not_wait_for_pictures(run, writer, gate):
+    writer.draw(picture(run, "gate", gate))
+    assert gate.entered.wait(10)
+    writer.send(run, "numbers", number(0))
+    assert writer.settle(run, 30)
+    assert run.spool.waiting() == []
+
+
+def test_settling_waits_no_longer_than_told(run, writer):
+    assert run.spool.try_lock()
+    writer.send(run, "numbers", number(0))
+    began = time.monotonic()
+    assert not writer.settle(run, 0.1)
+    assert time.monotonic() - began < 5
+    run.spool.unlock()
+
+
+def test_giving_up_lays_everything_down_for_sync(run, writer, gate):
+    assert run.spool.try_lock()
+    writer.send(run, "numbers", number(0))
+    writer.draw(picture(run, "gate", gate))
+    assert gate.entered.wait(10)
+    writer.draw(picture(run, "never drawn"))
+    assert writer.give_up() == [run]
+    [found] = find_spools(run.spool.folder.parent)
+    assert found.plan.closed
+    entries = json.loads(found.ledger())["entries"]
+    assert [entry["why"] for entry in entries] == ["the process ended before they were drawn"]
+    assert json.loads(found.ledger())["counts"]["dropped"] == 1
+    gate.open.set()
+    run.spool.unlock()
+
+
+def test_a_writer_that_is_stopped_ends_its_threads(run):
+    made = Writer()
+    made.send(run, "numbers", number(0))
+    assert made.flush(30)
+    made.stop()
+    assert not any(thread.is_alive() for thread in made._threads)

@@ -65,7 +65,9 @@ def class_labels(y: Any) -> np.ndarray | None:
         return values.argmax(axis=1) if np.allclose(values.sum(axis=1), 1, atol=1e-3) else None
     if values.ndim not in (1, 2):
         return None
-    return values.reshape(-1).astype(int)
+    values = values.reshape(-1)
+    # What is no whole number that a class could have, such as NaN, is no class either.
+    return np.where(np.isfinite(values) & (np.abs(values) < 2**31), values, -1).astype(int)
 
 
 def name_classes(classes: int, given: Sequence[str] | None) -> tuple[str, ...]:

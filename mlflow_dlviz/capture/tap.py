@@ -52,10 +52,12 @@ class Tap:
         # Keras' own __setattr__ would look for layers and variables in what is set; these are functions.
         self._saved = {name: vars(model).get(name, _ABSENT) for name in _STEPS.values()}
         self._compiled = (model.train_function, model.test_function)
+        self._made = None
         for subset, name in _STEPS.items():
             vars(model)[name] = self._listening(subset, getattr(model, name))
-        model.test_function = None
-        model.make_train_function(force=True)
+        model.train_function = model.test_function = None
+        # Without ``force``, which a method of the user's own may not know.
+        model.make_train_function()
         self._made = model.train_function
 
     def detach(self) -> None:
@@ -68,7 +70,7 @@ class Tap:
                 vars(model)[name] = value
         if self._saved:
             # Compiled anew by the user in the meantime, what was there before belongs to another optimizer.
-            ours = model.train_function is self._made
+            ours = self._made is not None and model.train_function is self._made
             model.train_function, model.test_function = self._compiled if ours else (None, None)
         self._saved = {}
 

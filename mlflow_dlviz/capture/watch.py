@@ -42,10 +42,12 @@ class Watch:
         # Keras' own __setattr__ would look for layers and variables in what is set; these are functions.
         self._saved = {name: vars(model).get(name, _ABSENT) for name in ("compute_metrics", "test_step")}
         self._compiled = (model.train_function, model.test_function)
+        self._made = None
         vars(model)["compute_metrics"] = self._counting(model.compute_metrics)
         vars(model)["test_step"] = self._marking(model.test_step)
-        model.test_function = None
-        model.make_train_function(force=True)
+        model.train_function = model.test_function = None
+        # Without ``force``, which a method of the user's own may not know.
+        model.make_train_function()
         self._made = model.train_function
 
     def detach(self) -> None:
@@ -57,7 +59,7 @@ class Watch:
                 vars(self._model)[name] = value
         if self._saved:
             # Compiled anew by the user in the meantime, what was there before belongs to another optimizer.
-            ours = self._model.train_function is self._made
+            ours = self._made is not None and self._model.train_function is self._made
             self._model.train_function, self._model.test_function = self._compiled if ours else (None, None)
         self._saved = {}
 

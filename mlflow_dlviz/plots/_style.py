@@ -200,6 +200,7 @@ def sign(area: Axes, x: float, y: float, **line: Any) -> None:
 
 # Pixels a side, as in mlflow.tracking.multimedia.
 _THUMBNAIL = 256
+_MOST_PIXELS = 50_000_000
 
 
 def encode(figure: Figure) -> bytes:
@@ -224,6 +225,10 @@ def thumbnail(png: bytes) -> bytes:
 
 
 def _pixels(figure: Figure) -> np.ndarray:
+    width, height = (float(side) * figure.dpi for side in figure.get_size_inches())
+    if width * height > _MOST_PIXELS:
+        # Beyond that, drawing may take all memory, and the process with it.
+        raise ValueError(f"a figure of {width:.0f} × {height:.0f} pixels is too large to be a picture")
     before = figure.canvas
     renderer = FigureCanvasAgg(figure)
     try:

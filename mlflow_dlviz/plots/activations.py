@@ -238,7 +238,9 @@ def _classes(figure: Figure, area: Axes, rest: Axes, box: Box, labels: np.ndarra
     if len(classes) <= 40:
         area.hlines(starts[1:] - 0.5, -0.5, area.get_xlim()[1], colors="white", linewidth=1.5)
     for i in style.spread(len(classes), min(10, int(box.height // 24))):
-        name = int(classes[i]) if class_names is None or not len(class_names) else class_names[int(classes[i])]
+        k = int(classes[i])
+        # A label may be no class of the model, such as 255 where that stands for "unknown".
+        name = class_names[k] if class_names is not None and 0 <= k < len(class_names) else k
         middle = box.top + (starts[i] + counts[i] / 2) * box.height / len(labels)
         style.write(figure, box.left - 22, middle, text(name, 11), ha="right", va="center")
 

@@ -22,7 +22,8 @@ def load(run_id: str, visual: str, *, tracking_uri: str | None = None) -> dict[s
     (``"activations"``); tracking_uri: default MLflow's current one.  Drawing again is
     ``mlflow_dlviz.plots.activations.draw(**arrays)``.
 
-    Raises KeyError if the run has no such numbers, and ValueError if a newer version wrote them.
+    Raises KeyError if the run has no such numbers, and ValueError if a newer version wrote them, or if a file is
+    not of ours: nothing is ever unpickled.
     """
     client = mlflow.MlflowClient(tracking_uri=tracking_uri)
     found = [item.path for item in client.list_artifacts(run_id, "dlviz") if item.is_dir]
@@ -36,14 +37,17 @@ def load(run_id: str, visual: str, *, tracking_uri: str | None = None) -> dict[s
 
 
 def unpack(path: Path) -> Arrays:
-    """The arrays of one stored file. Raises ValueError if a newer version wrote it."""
-    return unpack_bytes(path.read_bytes(), path.name)
+    """The arrays of one stored file. Raises ValueError if a newer version wrote it, or if it is no such file."""
+    return unpack_bytes(path.read_bytes(), f"{path.parent.name}/{path.name}")
 
 
 def unpack_bytes(content: bytes, name: str = "the file") -> Arrays:
-    """The arrays of what a stored file contains. Raises ValueError if a newer version wrote it."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        arrays = dict(stored)
+    """The arrays in what a stored file contains. Raises ValueError if a newer version wrote it, or nobody of us."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except Exception as error:  # anybody can put a file there; what is in it is never unpickled
+        raise ValueError(f"{name} is not a file of arrays that mlflow_dlviz wrote: {error}") from error
     schema = int(arrays.pop(SCHEMA_KEY, SCHEMA))
     if schema > SCHEMA:
         raise ValueError(f"{name} has schema {schema}, this mlflow_dlviz reads up to {SCHEMA}: update it")
@@ -64,5 +68,6 @@ def fetch_files(ref: RunRef, paths: Sequence[str]) -> dict[str, bytes]:
 
 
 def _frames(leaf: Path) -> dict[int, Arrays]:
-    files = sorted((int(path.stem), path) for path in leaf.glob("*.npz"))
+    # What somebody else may have put there has another name.
+    files = sorted((int(path.stem), path) for path in leaf.glob("*.npz") if path.stem.isdecimal())
     return {epoch: unpack(path) for epoch, path in files}

@@ -34,6 +34,8 @@ def clean_leaf(name: str) -> str:
     path = name[place.end() :] if place else name
     # Only where one of the two does not occur can the other have come from it.
     plain = "." not in path if place else "/" not in path
+    # Beside the leaves, which are folders, stand files of numbers.
+    plain = plain and not path.endswith(".npz")
     dotted = name.replace("/", ".")
     safe = re.sub(r"\.{2,}", ".", _UNSAFE.sub("_", dotted)).strip(".")
     return _marked(name, safe, LEAF_LENGTH, same=plain and safe == dotted)

@@ -103,8 +103,12 @@ def _put_one_by_one(ref: RunRef, params: Sequence[Param]) -> list[str]:
 
 def _put_files(ref: RunRef, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
+        root = Path(folder).resolve()
         for path, content in files.items():
-            target = Path(folder, path)
+            target = (root / path).resolve()
+            # Names are cleaned where they are made; a spool that somebody edited may have any.
+            if root not in target.parents:
+                raise ValueError(f"path={path!r} leaves the run's artifacts")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         try:

@@ -16,24 +16,20 @@ import os
 import shutil
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlflow_dlviz.store.alive import sign
 from mlflow_dlviz.store.batch import Batch, read_batch, read_what, write_batch
 from mlflow_dlviz.store.locks import FileLock
-
-ROOT_VARIABLE = "MLFLOW_DLVIZ_SPOOL"
-LIMIT_VARIABLE = "MLFLOW_DLVIZ_SPOOL_MB"
-
-LIMIT_MB = 4096
-"""What all spools together may take on disk; ``MLFLOW_DLVIZ_SPOOL_MB`` sets another limit."""
+from mlflow_dlviz.store.room import Used, own_folder
 
 MEMORY_BYTES = 256 * 2**20
 """What of a run may wait in memory where nothing can be put on disk."""
 
+_USED = Used()
 _REFUSED = ".refused"
 _PLAN = "plan.json"
 
@@ -86,24 +82,6 @@ class Item:
             return self.batch
         assert self.path is not None
         return read_batch(self.path, scratch)
-
-
-def default_root() -> Path:
-    """The folder of all spools: ``MLFLOW_DLVIZ_SPOOL``, or ``~/.mlflow-dlviz/spool``."""
-    given = os.environ.get(ROOT_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".mlflow-dlviz" / "spool"
-
-
-def limit_bytes() -> int:
-    """The limit in bytes. Raises ValueError for a setting that is no number."""
-    given = os.environ.get(LIMIT_VARIABLE) or str(LIMIT_MB)
-    try:
-        limit = int(float(given) * 2**20)
-    except (ValueError, OverflowError):
-        limit = -1
-    if limit < 0:
-        raise ValueError(f"{LIMIT_VARIABLE}={given!r}: expected a number of megabytes")
-    return limit
 
 
 class Spool:
@@ -195,6 +173,13 @@ class Spool:
             self.plan = replace(self.plan, **changes)
             self._save(_PLAN, json.dumps(asdict(self.plan)))
 
+    def close(self) -> None:
+        """Nobody writes here any more, which the plan then says; a folder that is gone stays so."""
+        with self._guard:
+            self.plan = replace(self.plan, closed=True)
+            if self.durable:
+                self._save(_PLAN, json.dumps(asdict(self.plan)))
+
     def keep_ledger(self, text: str) -> None:
         """Keep the ledger as it stands, to be sent last."""
         with self._guard:
@@ -278,47 +263,10 @@ class Spool:
         return next(self._numbers)
 
 
-class _Used:
-    """How much the spools of a root take on disk; looked at again every so many megabytes."""
-
-    _AGAIN = 64 * 2**20
-
-    def __init__(self) -> None:
-        self._left: dict[Path, int] = {}
-
-    def take(self, root: Path, size: int) -> None:
-        """Count ``size`` bytes. Raises ValueError once the limit is reached."""
-        left = self._left.get(root, 0) - size
-        if left < 0:
-            left = min(limit_bytes() - used_bytes(root), self._AGAIN) - size
-        if left < 0:
-            self._left.pop(root, None)
-            raise ValueError(
-                f"the spool {root} has reached its limit of {limit_bytes() >> 20} MB ({LIMIT_VARIABLE}); "
-                "`mlflow-dlviz sync` sends what it holds, `mlflow-dlviz sync --prune` clears what can't be sent"
-            )
-        self._left[root] = left
-
-
-_USED = _Used()
-
-
-def used_bytes(root: Path) -> int:
-    """What all spools below ``root`` take on disk, in bytes."""
-    total = 0
-    for folder, _, files in os.walk(root):
-        for name in files:
-            try:
-                total += os.stat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue  # sent in the meantime
-    return total
-
-
 def begin(root: Path, plan: Plan) -> Spool:
     """A new spool below ``root``; where nothing can be written, one in memory, with the reason in ``trouble``."""
     made = Spool(root / plan.spool_id, replace(plan, start=plan.start or int(time.time() * 1000)))
-    made.change(process=_LIFE.of(root))
+    made.change(process=sign(root))
     return made
 
 
@@ -343,64 +291,6 @@ def _plan(document: Any) -> Plan:
     return plan
 
 
-def is_alive(spool: Spool) -> bool:
-    """Whether the process that writes here still lives."""
-    process = spool.plan.process
-    path = spool.folder.parent / "alive" / f"{process}.lock"
-    if not process or not path.exists():
-        return False
-    lock = FileLock(path)
-    if not lock.acquire():
-        return True
-    path.unlink(missing_ok=True)
-    lock.release()
-    return False
-
-
-class _Life:
-    """What tells other processes that this one lives, one lock a root."""
-
-    def __init__(self) -> None:
-        self._held: dict[Path, tuple[str, FileLock]] = {}
-
-    def of(self, root: Path) -> str:
-        if root not in self._held:
-            name = uuid.uuid4().hex
-            try:
-                _own(root)
-                _own(root / "alive")
-                lock = FileLock(root / "alive" / f"{name}.lock")
-                lock.acquire()
-            except OSError:
-                return ""
-            self._held[root] = name, lock
-        return self._held[root][0]
-
-    def end(self) -> None:
-        for root, (name, lock) in self._held.items():
-            lock.release()
-            (root / "alive" / f"{name}.lock").unlink(missing_ok=True)
-        self._held = {}
-
-
-_LIFE = _Life()
-
-
-def farewell() -> None:
-    """At the end of the process: what tells others that it lives is taken away."""
-    _LIFE.end()
-
-
-_OF_PARENTS: list[_Life] = []
-
-
-def forget_parent() -> None:
-    """After a fork: the child's spools are its own, and the parent's locks not the child's to close."""
-    global _LIFE
-    _OF_PARENTS.append(_LIFE)
-    _LIFE = _Life()
-
-
 def _items(folder: Path) -> list[Item]:
     found = []
     for path in folder.glob("[0-9]*.zip"):
@@ -413,8 +303,8 @@ def _items(folder: Path) -> list[Item]:
 
 def _appear(folder: Path, name: str, content: bytes) -> None:
     """Write a file that is there whole or not at all, for its owner alone."""
-    _own(folder.parent)
-    _own(folder)
+    own_folder(folder.parent)
+    own_folder(folder)
     draft = folder / f".{name}.{os.getpid()}"
     try:
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
@@ -427,11 +317,6 @@ def _appear(folder: Path, name: str, content: bytes) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-
-
-def _own(folder: Path) -> None:
-    """A folder for its owner alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _tidy(batch: Batch) -> None:

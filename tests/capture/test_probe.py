@@ -146,7 +146,7 @@ def test_a_generator_is_not_consumed(call):
         (iter([]), {"validation_freq": [1, 4]}, "validation"),
         (iter([]), {"validation_freq": [3]}, "training"),
     ],
-    ids=str,
+    ids=["arrays", "arrays-2", "stream", "stream-2", "stream-2-from-1", "stream-at-1", "stream-at-3"],
 )
 def test_the_source_is_there_when_the_first_frame_is_due(call, validation, settings, subset):
     given = call((np.zeros((9, 2)), None), (validation, None), **settings)
@@ -180,3 +180,8 @@ def test_classes_are_named_by_the_user_or_by_index():
     assert name_classes(2, ["cat", "dog"]) == ("cat", "dog")
     with pytest.raises(NotShown, match="3 names, the model has 2 classes"):
         name_classes(2, ["a", "b", "c"])
+
+
+def test_what_no_class_can_be_is_none():
+    labels = class_labels(np.array([0, 2, -1, np.nan, np.inf, 1e30, 255]))
+    assert labels.tolist() == [0, 2, -1, -1, -1, -1, 255]

@@ -308,3 +308,32 @@ def test_several_outputs_are_counted_apart():
         "b": [110, 0, 0],
     }
     assert "not one array" in count.watch.reasons["c"]
+
+
+class OwnMaker(keras.Sequential):
+    """Makes its train function itself, without knowing of ``force``; perhaps not at all."""
+
+    fails = False
+
+    def make_train_function(self):
+        if self.fails:
+            raise RuntimeError("not now")
+        return super().make_train_function()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_train_function_of_the_users_own_making(fails):
+    model = OwnMaker([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    watch = Watch(model, Count().make)
+    model.fails = fails
+    if fails:
+        with pytest.raises(RuntimeError, match="not now"):
+            watch.attach()
+    else:
+        watch.attach()
+        model.fit(X, BINARY, verbose=0)
+        assert watch.scores("training")[""]["confusion"].sum() == len(X)
+    watch.detach()
+    assert not {"compute_metrics", "test_step"} & {*vars(model)}
+    assert model.train_function is None

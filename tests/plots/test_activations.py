@@ -194,6 +194,12 @@ def test_dense_layers_show_samples_sorted_by_class():
     assert "2 units" in words(figure)
 
 
+def test_labels_that_are_no_class_are_named_by_their_number():
+    labels, names = np.array([0, 255, -1, 1]), np.array(["first", "last"])
+    figure = draw(np.zeros((4, 2)), SAMPLES, labels=labels, class_names=names)
+    assert {"255", "-1", "first", "last"} <= {*words(figure).split()}
+
+
 def test_dense_layers_without_labels_keep_their_order():
     values = np.random.default_rng(0).random((5, 3))
     figure = draw(values, SAMPLES)

@@ -174,3 +174,8 @@ def test_spread_keeps_the_first_and_the_last(count, at_most):
     assert chosen[0] == 0
     assert chosen[-1] == count - 1
     assert len(chosen) == len(set(chosen)) == min(count, at_most)
+
+
+def test_a_picture_has_a_largest_size():
+    with pytest.raises(ValueError, match="50000 × 50000 pixels is too large"):
+        style.encode(Figure(figsize=(500, 500), dpi=100))

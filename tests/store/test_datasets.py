@@ -6,8 +6,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from mlflow_dlviz.store.datasets import log_dataset
-from mlflow_dlviz.store.runs import open_run
+from mlflow_dlviz.store.datasets import describe_dataset, put_datasets
+from mlflow_dlviz.store.runs import RunRef
 
 X, Y = np.arange(12.0).reshape(6, 2), np.arange(6)
 
@@ -15,11 +15,14 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6)
 @pytest.fixture
 def logged(store):
     def log(*data, described=None):
-        opened = open_run({})
-        for context, each in zip(("train", "eval"), data, strict=False):
-            log_dataset(opened, context, each, described or {})
-        mlflow.end_run()
-        return store.get_run(opened.ref.run_id).inputs.dataset_inputs
+        run = store.create_run(mlflow.get_experiment_by_name("test").experiment_id)
+        facts = [
+            describe_dataset(run.data.tags, context, each, described or {})
+            for context, each in zip(("train", "eval"), data, strict=False)
+        ]
+        # What waits in a spool is JSON.
+        put_datasets(RunRef(mlflow.get_tracking_uri(), run.info.run_id), json.loads(json.dumps(facts)))
+        return store.get_run(run.info.run_id).inputs.dataset_inputs
 
     return log
 
@@ -52,3 +55,12 @@ def test_what_would_have_to_be_consumed_is_only_described(logged, data):
     assert json.loads(found.dataset.profile)["features"] == {"type": "generator"}
     if not isinstance(data[0], dict | np.ndarray):
         assert next(data[0]) is X
+
+
+def test_the_source_is_that_of_the_run():
+    tags = {"mlflow.source.name": "train.py", "mlflow.source.git.commit": "abc", "other": "x"}
+    facts = describe_dataset(tags, "train", (X, Y), {})
+    assert json.loads(facts["source"])["tags"] == {
+        "mlflow.source.name": "train.py",
+        "mlflow.source.git.commit": "abc",
+    }

@@ -10,6 +10,9 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from mlflow_dlviz.store import images
+from mlflow_dlviz.store import put as put_module
+from mlflow_dlviz.store.batch import Batch, TimedImage
+from mlflow_dlviz.store.runs import RunRef
 
 KEY = "activations/03.conv2d_1 a-b"
 
@@ -125,3 +128,87 @@ def test_images_are_converted_as_they_are_read(client, run_id):
         raise SyntaxError("broken")
 
     assert images.fetch_images(client, [place], convert=fail)[place].reason == "not a readable image (SyntaxError)"
+
+
+@pytest.fixture
+def asked_anew():
+    images.names_are_known.cache_clear()
+    yield
+    images.names_are_known.cache_clear()
+
+
+def test_the_names_of_the_installed_mlflow_are_known(asked_anew):
+    assert images.names_are_known()
+
+
+def renamed(original):
+    """``log_image`` of an MLflow that names its files in another way."""
+
+    def log_image(self, run_id, image, artifact_file=None, key=None, step=None, timestamp=None, synchronous=None):
+        name = f"images/{key.replace('/', '~')}@{step}@{timestamp}"
+        with self._log_artifact_helper(run_id, f"{name}.png") as path:
+            image.save(path)
+
+    return log_image
+
+
+def resigned(original):
+    def log_image(self, run_id, picture):
+        raise AssertionError("never gets here")
+
+    return log_image
+
+
+def twice(original):
+    """One that also writes a third file."""
+
+    def log_image(self, run_id, image, *args, **kwargs):
+        original(self, run_id, image, *args, **kwargs)
+        with self._log_artifact_helper(run_id, "images/index.json") as path:
+            open(path, "w").close()
+
+    return log_image
+
+
+@pytest.mark.parametrize("change", [renamed, resigned, twice])
+def test_another_way_of_naming_is_noticed(asked_anew, monkeypatch, change):
+    monkeypatch.setattr(MlflowClient, "log_image", change(MlflowClient.log_image))
+    assert not images.names_are_known()
+
+
+def test_without_the_inner_call_nothing_is_taken_for_granted(asked_anew, monkeypatch):
+    monkeypatch.delattr(MlflowClient, "_log_artifact_helper")
+
+    def log_image(self, run_id, image, **kwargs):
+        """An MLflow that writes in a way we can't listen to; and it sends nothing from here."""
+
+    monkeypatch.setattr(MlflowClient, "log_image", log_image)
+    assert not images.names_are_known()
+
+
+def test_asking_leaves_no_trace(asked_anew, client):
+    before = [
+        run.info.run_id for run in client.search_runs([e.experiment_id for e in client.search_experiments()])
+    ]
+    images.names_are_known()
+    after = [run.info.run_id for run in client.search_runs([e.experiment_id for e in client.search_experiments()])]
+    assert before == after
+
+
+def test_under_unknown_names_pictures_go_through_the_public_call_once(client, run_id, monkeypatch):
+    calls, original = [], MlflowClient.log_image
+
+    def log_image(self, run_id, image, **kwargs):
+        calls.append(kwargs)
+        return original(self, run_id, image, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_image", log_image)
+    monkeypatch.setattr(put_module, "names_are_known", lambda: False)
+    ref = RunRef(client.tracking_uri, run_id)
+    batch = Batch(
+        images=[TimedImage(KEY, step, 9, encoded("red", "png"), encoded("red", "webp")) for step in (0, 3)]
+    )
+    for _ in range(2):
+        assert put_module.put(ref, batch) == []
+    assert [(call["key"], call["step"], call["timestamp"]) for call in calls] == [(KEY, 0, 9), (KEY, 3, 9)]
+    assert [(ref.key, ref.step) for ref in images.list_images(client, run_id)] == [(KEY, 0), (KEY, 3)]

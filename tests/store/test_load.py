@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from mlflow_dlviz.store import names
-from mlflow_dlviz.store.load import load, unpack
-from mlflow_dlviz.store.put import SCHEMA_KEY, Batch, pack, put
+from mlflow_dlviz.store.batch import SCHEMA_KEY, Batch, pack
+from mlflow_dlviz.store.load import fetch_files, load, unpack
+from mlflow_dlviz.store.put import put
 from mlflow_dlviz.store.runs import RunRef
 
 DTYPES = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes() | hnp.unicode_string_dtypes()
@@ -69,3 +70,10 @@ def test_pickles_are_never_read(tmp_path):
     np.savez(path, x=np.asarray([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="pickle"):
         unpack(path)
+
+
+def test_of_the_files_asked_for_those_that_are_there_come_back(ref):
+    put(ref, Batch(files={names.LEDGER: b"{}", "a.txt": b"a", "dlviz/mine/frozen.npz": b"n"}))
+    wanted = [names.LEDGER, "a.txt", "dlviz/mine/frozen.npz", "dlviz/none.json", "nowhere/x.txt"]
+    assert fetch_files(ref, wanted) == {names.LEDGER: b"{}", "a.txt": b"a", "dlviz/mine/frozen.npz": b"n"}
+    assert fetch_files(ref, []) == {}

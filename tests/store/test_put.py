@@ -1,6 +1,5 @@
 """Sending: everything arrives, and what a server refuses costs nothing else."""
 
-import io
 from pathlib import Path
 
 import mlflow
@@ -9,7 +8,9 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from mlflow_dlviz.store.put import Batch, merge, pack, put
+from mlflow_dlviz.store.batch import Batch, End, SavedModel, TimedImage
+from mlflow_dlviz.store.models import save_model
+from mlflow_dlviz.store.put import put
 from mlflow_dlviz.store.runs import RunRef
 
 
@@ -70,23 +71,60 @@ def test_what_mlflow_raises_is_raised(ref):
         put(RunRef(ref.tracking_uri, "0" * 32), Batch(tags={"a": "b"}))
 
 
-def test_of_merged_batches_the_later_wins_and_metrics_keep_their_order():
-    one, two = (Metric("loss", float(value), 1, value) for value in range(2))
-    merged = merge(
-        [Batch([one], {"p": "1"}, {"t": "1", "u": "1"}, {"f": b"1"}), Batch([two], {}, {"t": "2"}, {"f": b"2"})]
+def test_the_end_is_that_of_the_training(store, ref):
+    put(ref, Batch(end=End("KILLED", 1_700_000_000_000)))
+    info = store.get_run(ref.run_id).info
+    assert (info.status, info.end_time) == ("KILLED", 1_700_000_000_000)
+
+
+def image(key="mine/leaf", step=3, timestamp=5):
+    return TimedImage(key, step, timestamp, b"png", b"webp")
+
+
+def everything(model):
+    dataset = {"context": "train", "name": "d", "digest": "1", "source_type": "code", "source": "{}"}
+    return Batch(
+        [Metric("m", 1.5, 7, 0), Metric("m", float("nan"), 8, 1)],
+        {"p": "1"},
+        {"t": "1"},
+        {"dlviz/f.txt": b"1"},
+        [image(), image(step=4)],
+        [dataset],
+        [model],
+        end=End("FINISHED", 9),
     )
-    assert merged == Batch([one, two], {"p": "1"}, {"t": "2", "u": "1"}, {"f": b"2"})
 
 
-def test_packed_arrays_never_need_unpickling():
-    arrays = {
-        "a": np.arange(3),
-        "text": np.asarray(["ü", "<b>"]),
-        "zero": np.asarray(3.5),
-        "yes": np.asarray(True),
-    }
-    with np.load(io.BytesIO(pack(arrays)), allow_pickle=False) as stored:
-        for name, value in arrays.items():
-            np.testing.assert_array_equal(stored[name], value)
-    with pytest.raises(TypeError, match="'bad' has dtype object"):
-        pack({"bad": np.asarray([None])})
+def test_sent_twice_it_is_there_once(store, ref):
+    import keras
+
+    model = save_model(
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), np.zeros((1, 2)), np.zeros((1, 1))
+    )
+    for _ in range(2):
+        # As from the spool: unpacked again each time, known by its id.
+        assert put(ref, everything(SavedModel("model", model.folder, model.id))) == []
+    run = store.get_run(ref.run_id)
+    assert len(store.get_metric_history(ref.run_id, "m")) == 2
+    assert len(store.list_artifacts(ref.run_id, "images")) == 4
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    assert len(run.inputs.dataset_inputs) == 1
+    [output] = run.outputs.model_outputs
+    assert str(store.get_logged_model(output.model_id).status) == "READY"
+    loaded = mlflow.keras.load_model(f"models:/{output.model_id}")
+    assert loaded.predict(np.zeros((1, 2)), verbose=0).shape == (1, 1)
+
+
+def test_what_only_a_server_can_take_is_said_and_is_no_passing_fault(store, tmp_path):
+    experiment = store.create_experiment("servers", artifact_location="mlflow-artifacts:/1")
+    run = store.create_run(experiment)
+    with pytest.raises(MlflowException, match="set MLFLOW_TRACKING_URI") as raised:
+        put(RunRef(mlflow.get_tracking_uri(), run.info.run_id), Batch(files={"a.txt": b"a"}))
+    assert raised.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("path", ["../x", "/tmp/dlviz-escaped", "a/../../x", "..", "", "."])
+def test_no_file_is_written_outside_the_artifacts(ref, path):
+    with pytest.raises(ValueError, match="leaves the run's artifacts"):
+        put(ref, Batch(files={path: b"x", "good": b"x"}))
+    assert not Path("/tmp/dlviz-escaped").exists()
