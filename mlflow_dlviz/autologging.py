@@ -44,8 +44,8 @@ def autolog(
     monitor: the logged metric that decides which epoch was the best; None for ``val_loss``, or else ``loss``.
     weighted: whether the tallies count Keras' sample and class weights instead of samples.
     log_models: whether the trained model is logged.
-    deadline: seconds that a ``fit`` waits at most for a tracking server, once to be given a run and once at its
-        end; what the server does not take by then waits in the spool.
+    deadline: seconds that a ``fit`` waits at most for a tracking server, to be given a run and, at its end, until
+        its numbers are there; what the server does not take by then waits in the spool.
     offline: do not ask the server at all; ``mlflow-dlviz sync`` sends what was logged.
     disable: put Keras back as it was before.
     silent: say nothing on the console; the ledger still has everything.

@@ -37,14 +37,16 @@ class OpenLog:
         self.stock = stock
         self.ours: set[str] = set()
         visuals = tuple(visual.name for visual in options.visuals)
-        self._history = history_of(opened, visuals, options.deadline)
+        began = time.monotonic()
+        self._history = history_of(opened, visuals, max(0.0, options.deadline - opened.waited))
+        # What the server has taken of it by now it does not get again at the end.
+        self._deadline = max(0.0, options.deadline - opened.waited - (time.monotonic() - began))
         self.run = self._history.run
         self.frozen = self._history.frozen
         self.run.held = options.offline
         writer().begin(self.run)
         self._offset = max(0, self._history.next_epoch - first_epoch)
         self._monitor = options.monitor
-        self._deadline = options.deadline
         if opened.offline:
             writer().begin_offline(self.run, opened.offline)
         self._logged: set[str] = set()

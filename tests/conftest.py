@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -21,6 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow
 import numpy as np
 import pytest
+from servers import Proxy, mlflow_process
 
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -106,8 +100,6 @@ def impatient(monkeypatch):
 @pytest.fixture
 def proxy(mlflow_server, impatient):
     """The way to the server, where things happen; lets everything through at first."""
-    from servers import Proxy
-
     made = Proxy(int(mlflow_server.rsplit(":")[-1]))
     made.mode = "pass"
     yield made
@@ -209,33 +201,11 @@ def convnet():
 def mlflow_server(tmp_path_factory) -> Iterator[str]:
     """The address of a real MLflow server on this machine, ended after the session."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}", server, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        # Asked politely, it waits for the browser's connections; nothing in its store is needed any more.
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait(timeout=20)
-
-
-def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=2).read()
-        except OSError:
-            time.sleep(0.3)
-        else:
-            return
-    raise RuntimeError(f"mlflow server did not start:\n{log.read_text()[-2000:]}")
+    server, address = mlflow_process(folder, f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
+    server.start()
+    yield address
+    # Asked politely, it waits for the browser's connections; nothing in its store is needed any more.
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def unpack(path: Path) -> Arrays:
 
 
 def unpack_bytes(content: bytes, name: str = "the file") -> Arrays:
-    """The arrays in what a stored file contains. Raises ValueError if a newer version wrote it, or nobody of us."""
+    """The arrays in a stored file's content. Raises ValueError if a newer version wrote it, or nobody of us."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = dict(stored)

@@ -48,7 +48,8 @@ class RunRef:
 class Opened:
     """The run of one ``fit``. owned: we made it, so we end it. params, tags, metrics: what it had when opened.
 
-    spool: gives where it is logged to first; offline: why the server does not know of the run, "" if it does.
+    spool: gives where it is logged to first; offline: why the server does not know of the run, "" if it does;
+    waited: seconds that it took to answer.
     """
 
     ref: RunRef
@@ -58,12 +59,13 @@ class Opened:
     metrics: Mapping[str, float]
     spool: Callable[[], Spool]
     offline: str = ""
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """root: the folder of the spools; deadline: seconds that a server has to give us a run; offline: not to ask
-    it at all.
+    """root: the folder of the spools; deadline: seconds that a server may take of a ``fit``'s time; offline: not
+    to ask it at all.
     """
 
     root: Path
@@ -102,21 +104,22 @@ def _made(spool: Spool, limits: Limits) -> Opened:
     if limits.offline:
         return _unmade(spool, "asked for by offline=True")
     last = None if spool.plan.run_id or spool.plan.parent else active.last_run_id()
+    began = time.monotonic()
     try:
         run = within(limits.deadline, lambda: _found_or_made(spool, last))
+        # The server has just answered, so MLflow's own way to make the run the active one is short.
+        run = mlflow.start_run(run_id=run.info.run_id, nested=bool(spool.plan.parent))
     except Exception as error:
-        return _unmade(spool, f"{type(error).__name__}: {error}")
-    # The server has just answered, so MLflow's own way to make the run the active one is short.
-    run = mlflow.start_run(run_id=run.info.run_id, nested=bool(spool.plan.parent))
+        return _unmade(spool, f"{type(error).__name__}: {error}", time.monotonic() - began)
     ref = RunRef(spool.plan.tracking_uri, run.info.run_id, spool.plan.spool_id)
-    return Opened(ref, True, *_facts(run), lambda: spool)
+    return Opened(ref, True, *_facts(run), lambda: spool, waited=time.monotonic() - began)
 
 
-def _unmade(spool: Spool, why: str) -> Opened:
+def _unmade(spool: Spool, why: str, waited: float = 0.0) -> Opened:
     plan = spool.plan
     spool.change(tags=active.context_tags(plan.tags))
     ref = RunRef(plan.tracking_uri, plan.run_id, plan.spool_id)
-    return Opened(ref, True, {}, dict(plan.tags), {}, lambda: spool, offline=why)
+    return Opened(ref, True, {}, dict(plan.tags), {}, lambda: spool, offline=why, waited=waited)
 
 
 def leave(opened: Opened, status: str) -> None:
