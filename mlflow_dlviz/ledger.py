@@ -112,7 +112,8 @@ class Ledger:
             if cause in self._said:
                 return
             self._said.add(cause)
-        logger.warning("mlflow_dlviz: %s", sentence)
+        # Names may have lone surrogates, which a log file in UTF-8 can't take.
+        logger.warning("mlflow_dlviz: %s", sentence.encode("utf-8", "backslashreplace").decode())
 
 
 def _in_words(error: BaseException) -> str:

@@ -109,10 +109,12 @@ def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
     for name, value in logs.items():
         try:
             values = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
+        except Exception:  # a callback may put anything there
+            continue
+        if value is None:  # which NumPy takes for NaN
             continue
         if values.ndim == 0:
-            found[name] = float(values)
+            found[str(name)] = float(values)
         else:
             found.update({f"{name}_{index}": float(entry) for index, entry in enumerate(values.ravel()[:100])})
     return found

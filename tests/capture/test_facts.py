@@ -145,6 +145,16 @@ def test_vector_valued_metrics_have_one_name_an_entry():
     assert np.isnan(facts.scalars({"loss": float("nan")})["loss"])
 
 
+class Unreadable:
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("gone")
+
+
+def test_what_a_callback_puts_into_the_logs_takes_no_metric_with_it():
+    logs = {"loss": 0.5, 5: 1.0, "none": None, "object": object(), "unreadable": Unreadable()}
+    assert facts.scalars(logs) == {"loss": 0.5, "5": 1.0}
+
+
 @pytest.mark.parametrize(
     ("data", "samples", "words"),
     [

@@ -325,7 +325,9 @@ class OwnMaker(keras.Sequential):
 def test_a_train_function_of_the_users_own_making(fails):
     model = OwnMaker([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
     model.compile("sgd", "binary_crossentropy")
-    watch = Watch(model, Count().make)
+    count = Count()
+    count.set_model(model)
+    watch = Watch(model, count.make)
     model.fails = fails
     if fails:
         with pytest.raises(RuntimeError, match="not now"):
