@@ -44,7 +44,9 @@ def of_run(run_id: str, tracking_uri: str | None = None) -> Iterator[str]:
     if names.LEDGER not in found:
         raise NoLedger(f"run {run_id} has no {names.LEDGER}: mlflow_dlviz did not log to it, or has not finished")
     yield f"run {run.info.run_name} ({run_id}): {run.info.status}"
-    yield from _ledger_lines(json.loads(found[names.LEDGER]))
+    for line in _ledger_lines(json.loads(found[names.LEDGER])):
+        # What stands in a ledger comes from others, and a terminal would obey it.
+        yield "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 
 def of_installation(tracking_uri: str | None = None) -> Iterator[tuple[bool, str]]:

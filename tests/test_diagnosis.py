@@ -135,3 +135,13 @@ def test_looking_leaves_nothing_behind(store, spool_root):
     before = sorted(spool_root.rglob("*"))
     list(of_installation())
     assert sorted(spool_root.rglob("*")) == before
+
+
+def test_control_characters_of_a_ledger_do_not_reach_the_terminal(store):
+    with mlflow.start_run() as run:
+        entry = {"kind": "failed", "what": "a\x1b[2Jb", "step": None, "why": "x\ry", "traceback": "\x07"}
+        document = {"schema": 1, "status": "partial", "step": 0, "counts": {}, "entries": [entry]}
+        mlflow.log_dict(document, "dlviz/ledger.json")
+    text = "\n".join(diagnosis.of_run(run.info.run_id))
+    assert r"a\x1b[2Jb: x\ry" in text
+    assert all(letter.isprintable() or letter == "\n" for letter in text)

@@ -134,9 +134,17 @@ def _loss_name(loss: Any) -> str:
         loss = keras.losses.get(loss)
     if isinstance(loss, partial):
         loss = loss.func
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None) or type(loss).__name__
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None) or _class_name(type(loss))
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
     return words.lstrip("_")
+
+
+def _class_name(kind: type) -> str:
+    """That of the loss of Keras' own that a user's derives from, if it derives from one in particular."""
+    bases = (keras.losses.Loss, keras.losses.Loss.__base__, object)
+    own = (base for base in kind.__mro__ if base.__module__.startswith("keras.") and base not in bases)
+    found = next((base.__name__ for base in own if base.__name__ != "LossFunctionWrapper"), None)
+    return found or kind.__name__
 
 
 def _argument(loss: Any, name: str) -> Any:

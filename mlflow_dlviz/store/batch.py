@@ -147,12 +147,19 @@ def read_batch(path: Path, scratch: Path) -> Batch:
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                _check_stored(archive)
                 return _read(archive, json.loads(archive.read(_INDEX)), scratch)
         except _Newer:
             raise
         # Of a damaged archive, zipfile raises whatever its parts stumble over.
         except Exception as error:
             raise ValueError(f"{path.name} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_stored(archive: zipfile.ZipFile) -> None:
+    # We compress nothing here, so what would unpack to more than lies there is not ours.
+    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        raise ValueError("it has compressed members, and ours have none")
 
 
 def read_what(path: Path) -> str:

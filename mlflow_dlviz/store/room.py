@@ -31,8 +31,11 @@ def limit_bytes() -> int:
 
 
 def own_folder(folder: Path) -> None:
-    """A folder for its owner alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder for its owner alone, and those above it that are missing."""
+    for parent in [*reversed(folder.parents), folder]:
+        # Asked for parents, `mkdir` gives these the mode that the umask leaves.
+        if not parent.exists():
+            parent.mkdir(mode=0o700, exist_ok=True)
 
 
 class Used:

@@ -133,3 +133,18 @@ def test_the_ignored_class_is_read():
 
 def test_an_unbuilt_models_positions_are_not_known_yet():
     assert find_head(compiled(5, "mse", build=False)).kind == "regression"
+
+
+def test_a_loss_derived_from_one_of_keras_trains_what_that_does():
+    class Mine(keras.losses.BinaryCrossentropy):
+        pass
+
+    class Other(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return y_pred
+
+    for loss, kind in ((Mine(from_logits=True), "binary"), (Other(), "regression")):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", loss)
+        assert find_head(model).kind == kind
+    assert find_head(model).reason.startswith("the loss 'other'")

@@ -325,3 +325,11 @@ def test_packed_arrays_never_need_unpickling():
             np.testing.assert_array_equal(stored[name], value)
     with pytest.raises(TypeError, match="'bad' has dtype object"):
         pack({"bad": np.asarray([None])})
+
+
+def test_what_would_unpack_to_more_than_lies_there_is_refused(tmp_path):
+    bomb = tmp_path / "1.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("batch.json", b'{"schema": 1, "x": "' + b"0" * 2**22 + b'"}')
+    with pytest.raises(ValueError, match="compressed members"):
+        read_batch(bomb, tmp_path)

@@ -485,3 +485,14 @@ def test_this_process_lives(spool, spool_root):
     assert is_alive(spool.folder.parent, spool.plan.process)
     assert is_alive(spool_root, find_spools(spool_root)[0].plan.process)
     assert not is_alive(Path("/nowhere"), "")
+
+
+def test_folders_above_the_root_are_the_owners_alone_too(tmp_path):
+    from mlflow_dlviz.store.room import own_folder
+
+    before = os.umask(0)
+    try:
+        own_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / path).stat().st_mode & 0o777 for path in ("a", "a/b")] == [0o700, 0o700]
