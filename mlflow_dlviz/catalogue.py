@@ -20,7 +20,7 @@ GROUP = "mlflow_dlviz.visuals"
 
 
 def activations(*, channels: int = 64, cadence: Cadence = LogSpaced(20)) -> Visual:
-    """Activation grid of convolution, pooling and dense layers, on a fixed channel choice and colour scale.
+    """Activation grid of the layers, from convolution to attention, on a fixed channel choice and colour scale.
 
     channels: at most so many of a layer, evenly spread.
     """

@@ -103,6 +103,8 @@ def mlflow_process(folder: Path, backend: str, artifacts: str, **extra: str) -> 
         "1",
     ]
     command += ["--backend-store-uri", backend, "--artifacts-destination", artifacts]
+    # Its own jobs, eight more processes, have nothing to do here.
+    extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **extra}
     return Process(command, folder, lambda: answers(f"{address}/health"), **extra), address
 
 
