@@ -18,9 +18,8 @@ from mlflow_dlviz.visual import Arrays
 
 @dataclass
 class History:
-    """One run. next_epoch: where the next ``fit`` goes on; best: the best epoch and its logs; fits: the settings
-    of each; frozen: by visual, what its first ``fit`` froze; resumed: whether another process began the run, and
-    files: the names that this one writes its own under.
+    """One run. next_epoch: where the next ``fit`` goes on; fits: the settings of each; best: the best epoch and its
+    logs; frozen: by visual, what its first ``fit`` froze; fits_path: where the settings are written.
     """
 
     run: RunLog
