@@ -63,10 +63,6 @@ class Sender:
         runs = self._runs if run is None else [run]
         return self._current not in runs and not any(map(self._wants, runs))
 
-    def sent(self, run: RunLog) -> bool:
-        """Whether what is in the spool of ``run`` now is sent."""
-        return run.gone or run.held or (run is not self._current and not run._dirty)
-
     def is_cut_off(self, run: RunLog) -> bool:
         """Whether the server of ``run`` did not answer when it was asked last."""
         return bool(self._lines.get(run.ref.tracking_uri, _Line()).failures)
@@ -168,7 +164,7 @@ class Sender:
                 run.spool.close()
 
     def _deliver(self, run: RunLog, over: bool) -> None:
-        self._note(run, deliver(run.spool, page=self._page, seconds=_TURN))
+        self._note(run, deliver(run.spool, page=self._page, seconds=_TURN, sent=self._tell))
         self._answered(run.ref.tracking_uri)
         if run.spool.waiting():
             run._dirty = True
@@ -176,6 +172,10 @@ class Sender:
             close_run(run.ref, run.ledger.to_json(run.step), path=run.ledger_path)
             with self._changed:
                 run._open = run._dirty or not run.spool.remove_if_empty()
+
+    def _tell(self, items: int) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _note(self, run: RunLog, outcome: Delivered) -> None:
         for what, why in outcome.refused:

@@ -91,10 +91,13 @@ class Writer:
         with self._changed:
             # That nothing more is logged to it may be news to the sender.
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._stopped or self._settled(run) or self._sender.is_cut_off(run), timeout
-            )
-            return self._settled(run)
+            deadline = time.monotonic() + timeout
+            self._changed.wait_for(lambda: self._given_up(run) or not self._packs(run), timeout)
+            # Pictures that are drawn from now on come behind this one, and are not waited for.
+            last = run.spool.last()
+            left = max(0.0, deadline - time.monotonic())
+            self._changed.wait_for(lambda: self._given_up(run) or self._settled(run, last), left)
+            return self._settled(run, last)
 
     def waiting(self) -> int:
         """Batches and drawings not yet done."""
@@ -154,8 +157,11 @@ class Writer:
     def _idle(self) -> bool:
         return self._spooled() and self._sender.through()
 
-    def _settled(self, run: RunLog) -> bool:
-        return not self._packs(run) and self._sender.sent(run)
+    def _settled(self, run: RunLog, last: int) -> bool:
+        return not self._packs(run) and (run.gone or run.held or run.spool.is_sent(last))
+
+    def _given_up(self, run: RunLog) -> bool:
+        return self._stopped or self._sender.is_cut_off(run)
 
     def _packs(self, run: RunLog) -> bool:
         return self._current is run or any(item[0] is run for item in self._packing)

@@ -334,7 +334,9 @@ def test_metrics_added_by_a_users_callback_are_logged(dlviz, store, runs, binary
     assert [m.value for m in store.get_metric_history(run.info.run_id, "mine")] == [0.0, 2.0]
 
 
-def test_without_a_run_the_fit_goes_on_and_says_so(dlviz, binary, table, monkeypatch, caplog):
+def test_without_a_run_the_fit_goes_on_and_is_recorded_all_the_same(
+    dlviz, runs, binary, table, monkeypatch, caplog
+):
     dlviz.autolog()
     plain = binary()
     with dlviz.paused():
@@ -342,7 +344,11 @@ def test_without_a_run_the_fit_goes_on_and_says_so(dlviz, binary, table, monkeyp
     model = binary()
     monkeypatch.setattr(mlflow, "start_run", lambda **_: (_ for _ in ()).throw(OSError("no server")))
     fit(model, table)
-    assert "not recorded: no server" in caplog.text
+    assert "can't be reached, training goes on" in caplog.text
+    assert "no server" in caplog.text
+    assert dlviz.flush(60)
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+    assert runs()[0].data.tags["dlviz.status"] == "ok"
     for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -357,3 +357,22 @@ def test_a_writer_that_is_stopped_ends_its_threads(run):
     assert made.flush(30)
     made.stop()
     assert not any(thread.is_alive() for thread in made._threads)
+
+
+def test_the_end_of_a_fit_does_not_wait_for_pictures_that_go_on_being_drawn(run, writer):
+    """They come in faster than each of them is sent, so something of the run always waits."""
+    drawing = threading.Event()
+
+    def draw():
+        drawing.set()
+        time.sleep(0.05)
+        return Batch(files={f"{time.monotonic()}.txt": b"x" * 10})
+
+    for index in range(100):
+        writer.draw(Picture(run, f"picture 'p/{index}'", 0, draw))
+    assert drawing.wait(10)
+    writer.send(run, "numbers", Batch(tags={"a": "b"}))
+    began = time.monotonic()
+    assert writer.settle(run, 30)
+    assert time.monotonic() - began < 3
+    assert writer.waiting() > 50

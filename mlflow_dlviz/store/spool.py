@@ -141,6 +141,14 @@ class Spool:
         with self._guard:
             return sorted([*_items(self.folder), *self._memory], key=lambda item: item.number)
 
+    def last(self) -> int:
+        """The number of the newest that waits, 0 if nothing does."""
+        return max((item.number for item in self.waiting()), default=0)
+
+    def is_sent(self, last: int) -> bool:
+        """Whether nothing waits up to that number."""
+        return all(item.number > last for item in self.waiting())
+
     def done(self, item: Item) -> None:
         """The server has it."""
         with self._guard:

@@ -93,7 +93,7 @@ def test_main_settings_are_always_notable_and_others_when_changed():
         "epochs": "1",
         "batch_size": "32",
         "validation_freq": "3",
-        "optimizer_name": model.optimizer.name,
+        "optimizer_name": "sgd",
         "optimizer_learning_rate": "0.1",
         "optimizer_momentum": "0.9",
     }
