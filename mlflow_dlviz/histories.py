@@ -18,8 +18,8 @@ from mlflow_dlviz.visual import Arrays
 
 @dataclass
 class History:
-    """One run. next_epoch: where the next ``fit`` goes on; fits: the settings of each; best: the best epoch and its
-    logs; frozen: by visual, what its first ``fit`` froze; fits_path: where the settings are written.
+    """One run. next_epoch: where the next ``fit`` goes on; fits: the settings of each, written to fits_path; best:
+    the best epoch and its logs; frozen: by visual, what its first ``fit`` froze.
     """
 
     run: RunLog
