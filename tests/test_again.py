@@ -148,6 +148,7 @@ assert mlflow_dlviz.flush(120)
 """
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_process(dlviz, store, binary, table, tmp_path):
     x, y, (x_val, y_val) = table
     np.savez(tmp_path / "data.npz", x=x, y=y, x_val=x_val, y_val=y_val)

@@ -105,6 +105,7 @@ print(sorted(history), float(model.get_weights()[0].sum()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task",
     [

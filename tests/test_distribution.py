@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef
 
+pytestmark = pytest.mark.slow
+
 # Two devices must be there before TensorFlow starts.
 SCRIPT = """
 import json, sys

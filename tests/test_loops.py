@@ -19,6 +19,7 @@ def steps(store, run, key="val_loss"):
     return [metric.step for metric in store.get_metric_history(run.info.run_id, key)]
 
 
+@pytest.mark.slow
 def test_each_trial_of_a_tuner_has_a_run(dlviz, store, runs, table, tmp_path):
     keras_tuner = pytest.importorskip("keras_tuner")
 

@@ -322,6 +322,7 @@ print("all as one")
 """
 
 
+@pytest.mark.slow
 def test_replicas_sum_to_what_one_would_count(store, tmp_path):
     script = tmp_path / "mirrored.py"
     script.write_text(textwrap.dedent(MIRRORED))

@@ -55,6 +55,7 @@ def test_a_class_that_comes_late_has_its_share(options):
     assert stream(labels, 64, 30, seed=1, compile_options=options)[0].tolist() != places.tolist()
 
 
+@pytest.mark.slow
 def test_each_row_of_a_class_is_as_likely():
     drawn = np.zeros(40)
     for seed in range(300):
