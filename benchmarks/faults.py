@@ -1,4 +1,4 @@
-"""What a tracking server's faults cost a training, and what of it is lost: the table of docs/offline.md.
+"""What a tracking server's faults cost a training, and what of it is lost.
 
 A real ``mlflow server`` stands behind a proxy that fails as told. Each training is a process of its own: 20
 epochs of 1.2 s, pictures at every epoch, the server failing after epoch 5.
