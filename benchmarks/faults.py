@@ -11,7 +11,6 @@ epochs of 1.2 s, pictures at every epoch, the server failing after epoch 5.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import click
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from servers import Process, Proxy, mlflow_process, postgres, s3  # noqa: E402
+from servers import Process, Proxy, backend  # noqa: E402
 
 ROW = "| {:<46} | {:>9} | {:>7} | {:>13} | {:>10} |"
 
@@ -203,23 +202,6 @@ def files(client: Any, run_id: str, folder: str) -> Iterator[str]:
 
 
 # ---- the table ----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def backend(kind: str, folder: Path) -> Iterator[tuple[Process, str]]:
-    with contextlib.ExitStack() as stack:
-        if kind == "postgres":
-            for name in ("pg", "s3"):
-                (folder / name).mkdir()
-            uri, extra = stack.enter_context(postgres(folder / "pg")), stack.enter_context(s3(folder / "s3"))
-            server, address = mlflow_process(folder, uri, "s3://runs", **extra)
-        else:
-            server, address = mlflow_process(
-                folder, f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
-            )
-        server.start()
-        stack.callback(server.kill)
-        yield server, address
 
 
 @click.command()

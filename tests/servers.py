@@ -182,6 +182,24 @@ def s3(folder: Path, bucket: str = "runs") -> Iterator[dict[str, str]]:
         server.kill()
 
 
+@contextlib.contextmanager
+def backend(kind: str, folder: Path) -> Iterator[tuple[Process, str]]:
+    """An MLflow server and its address. kind: "sqlite" with a folder, or "postgres" with S3."""
+    with contextlib.ExitStack() as stack:
+        if kind == "postgres":
+            for name in ("pg", "s3"):
+                (folder / name).mkdir()
+            uri, extra = stack.enter_context(postgres(folder / "pg")), stack.enter_context(s3(folder / "s3"))
+            server, address = mlflow_process(folder, uri, "s3://runs", **extra)
+        else:
+            server, address = mlflow_process(
+                folder, f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
+            )
+        server.start()
+        stack.callback(server.kill)
+        yield server, address
+
+
 class Proxy:
     """Stands before a server and lets through what ``mode`` says.
 

@@ -18,7 +18,8 @@ import keras
 import mlflow
 import numpy as np
 import pytest
-from servers import Proxy, mlflow_process, postgres, postgres_program, s3
+import servers
+from servers import Proxy, postgres_program
 
 EPOCHS = 8
 PAUSE = 0.15
@@ -35,22 +36,12 @@ def backend(request, tmp_path_factory):
     """A real server: (process, port). It may be killed and started again."""
     kind = getattr(request, "param", "sqlite")
     folder = tmp_path_factory.mktemp(kind)
-    with contextlib.ExitStack() as stack:
-        if kind == "postgres":
-            if postgres_program("initdb") is None:
-                pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-            for package in ("psycopg2", "moto", "boto3"):
-                pytest.importorskip(package)
-            (folder / "pg").mkdir()
-            (folder / "s3").mkdir()
-            uri, extra = stack.enter_context(postgres(folder / "pg")), stack.enter_context(s3(folder / "s3"))
-            server, address = mlflow_process(folder, uri, "s3://runs", **extra)
-        else:
-            server, address = mlflow_process(
-                folder, f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
-            )
-        server.start()
-        stack.callback(server.kill)
+    if kind == "postgres":
+        if postgres_program("initdb") is None:
+            pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+        for package in ("psycopg2", "moto", "boto3"):
+            pytest.importorskip(package)
+    with servers.backend(kind, folder) as (server, address):
         yield server, int(address.rsplit(":")[-1])
 
 
@@ -197,9 +188,7 @@ def test_the_server_is_absent_at_the_start(fit, line, client, tmp_path, caplog):
     assert run.data.tags["mlflow.user"]
 
 
-@on_both
-@pytest.mark.parametrize("mode", ["gone", "cut"])
-def test_the_connection_is_lost_in_mid_run(fit, line, client, tmp_path, mode):
+def fails_and_comes_back(fit, line, mode):
     def fail():
         line.mode = mode
 
@@ -207,18 +196,18 @@ def test_the_connection_is_lost_in_mid_run(fit, line, client, tmp_path, mode):
         line.mode = "pass"
 
     fit(epoch2=fail, epoch5=mend)
+
+
+@on_both
+@pytest.mark.parametrize("mode", ["gone", "cut"])
+def test_the_connection_is_lost_in_mid_run(fit, line, client, tmp_path, mode):
+    fails_and_comes_back(fit, line, mode)
     flush_and_check(client, tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["hang", "500", "429"])
 def test_the_server_fails_in_mid_run_and_comes_back(fit, line, client, tmp_path, mode):
-    def fail():
-        line.mode = mode
-
-    def mend():
-        line.mode = "pass"
-
-    fit(epoch2=fail, epoch5=mend)
+    fails_and_comes_back(fit, line, mode)
     flush_and_check(client, tmp_path)
 
 
