@@ -58,10 +58,9 @@ class Sender:
         """Take it that the server of ``run`` does not answer."""
         self._failed(run, why)
 
-    def through(self, run: RunLog | None = None) -> bool:
-        """Whether all (of one run) is sent, its ledger too."""
-        runs = self._runs if run is None else [run]
-        return self._current not in runs and not any(map(self._wants, runs))
+    def through(self) -> bool:
+        """Whether all is sent, the ledgers too."""
+        return self._current is None and not any(map(self._wants, self._runs))
 
     def is_cut_off(self, run: RunLog) -> bool:
         """Whether the server of ``run`` did not answer when it was asked last."""
