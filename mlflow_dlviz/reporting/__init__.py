@@ -8,12 +8,15 @@ from __future__ import annotations
 import html
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow_dlviz.reporting.bundle import Bundle
+from mlflow_dlviz.reporting import options as asked
+from mlflow_dlviz.reporting.analysis import Analysis, analyse
+from mlflow_dlviz.reporting.bundle import Bundle, Query
+from mlflow_dlviz.reporting.fetch import Reading
 from mlflow_dlviz.reporting.fetch import fetch as fetch_bundle
 from mlflow_dlviz.reporting.page import generated_now, render
 from mlflow_dlviz.reporting.progress import shown_progress
@@ -32,10 +35,15 @@ class NothingMatched(LookupError):
 
 @dataclass(frozen=True)
 class Report:
-    """A finished page and the data it shows."""
+    """A finished page and what it shows."""
 
     html: str = field(repr=False)
-    bundle: Bundle = field(repr=False)
+    analysis: Analysis = field(repr=False)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The runs as fetched."""
+        return self.analysis.bundle
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -65,41 +73,78 @@ def report(
     experiments: str | Iterable[str] = (),
     *,
     run_ids: str | Iterable[str] = (),
-    filter: str = "",
+    filter: str | Iterable[str] = (),
+    status: str | Iterable[str] = (),
+    since: str | None = None,
+    order_by: str | Iterable[str] = (),
     limit: int = 1000,
+    metrics: str | Iterable[str] = (),
+    goal: str | None = None,
+    x: str = "epoch",
+    baseline: str | None = None,
+    group_by: str | Iterable[str] = "auto",
+    seed_keys: str | Iterable[str] = (),
+    images: str | None = None,
+    epochs: str | Sequence[int | str] | None = None,
+    smoothing: float = 0.0,
+    max_mb: float = 12.0,
+    redact: str | Iterable[str] = (),
     output: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,
+    jobs: int = 4,
     progress: bool = True,
-    goal: str | None = None,
 ) -> Report:
     """Compare runs in one HTML page that works from disk, from a mail and in MLflow's artifact viewer.
 
     experiments: names or ids; with neither these nor ``run_ids``, all experiments.
     run_ids: these runs, beside what the experiments bring.
-    filter: MLflow's search syntax (``"metrics.val_loss < 0.3"``); for the experiments' runs.
-    limit: how many runs at most, the newest first.
-    output: where to write the page; without it, ``Report.save`` does.
-    progress: show the progress of reading on stderr.
+    filter: MLflow's search syntax (``"metrics.val_loss < 0.3"``), for the experiments' runs; of several, one
+        must match.
+    status: only runs of these statuses; they then count in the figures of groups, where else finished runs do.
+    since: only runs that began at most so long ago: "30m", "12h", "7d", "2w".
+    order_by: MLflow's search syntax (``"metrics.val_loss ASC"``): which runs come first where ``limit`` cuts.
+    limit: how many runs at most, by default the newest.
+    metrics: show these only, ``*`` and ``?`` standing for anything; ``:min`` or ``:max`` behind one says what is
+        better.
     goal: the metric to rank runs by; by default the most important one that most runs have.
+    x: what curves are drawn over at first: "epoch", "step" or "time".
+    baseline: id or name of the run that others are compared with, or "best".
+    group_by: params that tell groups of runs apart; "auto" for all that differ but the seeds, "none" for no
+        groups.
+    seed_keys: params that are seeds, by the last part of their names.
+    images: show pictures of these keys only, ``*`` and ``?`` standing for anything.
+    epochs: show pictures of these epochs only: ``"0,5,10,last"``, or a sequence.
+    smoothing: of the curves at first, from 0 to 0.999: the weight of the past in a debiased moving average.
+    max_mb: how large the page may get, pictures aside.
+    redact: regular expressions; the values of params and tags whose names match are masked, as those of names
+        like ``token``, ``key`` and ``password`` are anyway.
+    output: where to write the page; without it, ``Report.save`` does.
+    jobs: how many requests run at a time.
+    progress: show the progress of reading on stderr.
 
     Raises ``UnknownExperiment`` and ``ValueError`` for what was asked wrongly, ``NothingMatched`` when no run
     is left, ``ServerUnreachable`` when the server does not answer.
     """
-    wanted = _texts("experiments", experiments), _texts("run_ids", run_ids)
-    _check_options(filter, limit, goal)
+    query = _query(experiments, run_ids, filter, status, since, order_by, limit)
+    options = asked.check(
+        metrics=metrics,
+        goal=goal,
+        x=x,
+        baseline=baseline,
+        group_by=group_by,
+        seed_keys=seed_keys,
+        images=images,
+        epochs=epochs,
+        smoothing=smoothing,
+        max_mb=max_mb,
+        redact=redact,
+        statuses=status,
+    )
     with shown_progress() if progress else nullcontext() as shown:
-        bundle = fetch_bundle(
-            wanted[0],
-            run_ids=wanted[1],
-            filter=filter,
-            limit=limit,
-            tracking_uri=tracking_uri,
-            progress=shown,
-        )
+        bundle = fetch_bundle(query, options, Reading(tracking_uri, jobs), progress=shown)
     if not bundle.runs:
         raise NothingMatched(_nothing_words(bundle))
-    _check_goal(bundle, goal)
-    made = Report(_render(bundle, goal), bundle)
+    made = _report(bundle, options)
     if output is not None:
         made.save(output)
     return made
@@ -110,46 +155,40 @@ def run_page(tracking_uri: str | None, run_id: str) -> dict[str, bytes]:
 
     No summary for a run without curves, and nothing for one that has no pictures either.
     """
-    bundle = fetch_bundle(run_ids=[run_id], tracking_uri=tracking_uri, max_frames=_RUN_PAGE_FRAMES)
+    options = asked.Options()
+    bundle = fetch_bundle(
+        Query("", run_ids=(run_id,)), options, Reading(tracking_uri, max_frames=_RUN_PAGE_FRAMES)
+    )
     if not bundle.runs:
         return {}
-    files = {"report.html": _render(bundle, None).encode("utf-8", "replace")}
+    files = {"report.html": _report(bundle, options).html.encode("utf-8", "replace")}
     if (summary := summary_png(bundle.runs[0])) is not None:
         files["summary.png"] = summary
     return files
 
 
-def _render(bundle: Bundle, goal: str | None) -> str:
-    return render(bundle, generated=generated_now(os.environ, time.time()), goal=goal)
+def _report(bundle: Bundle, options: asked.Options) -> Report:
+    analysis = analyse(bundle, options, generated=generated_now(os.environ, time.time()))
+    return Report(render(analysis), analysis)
 
 
-def _texts(argument: str, value: str | Iterable[str]) -> tuple[str, ...]:
-    texts = (value,) if isinstance(value, str) else tuple(value)
-    for text in texts:
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{argument}={value!r}: expected names or ids, not {text!r}")
-    return texts
-
-
-def _check_options(filter: str, limit: int, goal: str | None) -> None:
-    if not isinstance(filter, str):
-        raise ValueError(f"filter={filter!r}: expected text in MLflow's search syntax")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"limit={limit!r}: expected a whole number of at least 1")
-    if goal is not None and not isinstance(goal, str):
-        raise ValueError(f"goal={goal!r}: expected the name of a metric")
-
-
-def _check_goal(bundle: Bundle, goal: str | None) -> None:
-    known = sorted({metric for run in bundle.runs for metric in run.histories})
-    if goal is not None and goal not in known:
-        raise ValueError(f"goal={goal!r}: no run has it; there are {', '.join(known[:20]) or 'no metrics'}")
+def _query(experiments, run_ids, filter, status, since, order_by, limit) -> Query:  # noqa: PLR0913
+    return Query(
+        server="",
+        experiments=asked.texts("experiments", experiments),
+        run_ids=asked.texts("run_ids", run_ids),
+        filters=asked.texts("filter", filter) if filter else (),
+        statuses=asked.check_statuses(status),
+        since=asked.check_since(since),
+        order_by=asked.texts("order_by", order_by),
+        limit=asked.check_limit(limit),
+    )
 
 
 def _nothing_words(bundle: Bundle) -> str:
     query = bundle.query
-    asked = [f"experiments {', '.join(query.experiments)}"] if query.experiments else []
-    asked += [f"runs {', '.join(query.run_ids)}"] if query.run_ids else []
-    asked += [f"filter {query.filter!r}"] if query.filter else []
+    told = [f"experiments {', '.join(query.experiments)}"] if query.experiments else []
+    told += [f"runs {', '.join(query.run_ids)}"] if query.run_ids else []
+    told += [f"filter {' or '.join(map(repr, query.filters))}"] if query.filters else []
     why = "; ".join(f"{run.name or run.id}: {run.reason}" for run in bundle.excluded[:5])
-    return f"no run matches ({'; '.join(asked) or 'all experiments'})" + (f": {why}" if why else "")
+    return f"no run matches ({'; '.join(told) or 'all experiments'})" + (f": {why}" if why else "")

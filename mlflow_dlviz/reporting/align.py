@@ -21,7 +21,6 @@ _SMALLER_IS_BETTER = frozenset([
 # The order in which panels matter; what matches none of these is folded away.
 _MAIN = ("loss", "accuracy", "acc", "mcc", "f1", "auc", "precision", "recall", "mae", "mse", "rmse")
 _HALVES = re.compile(r"^(?P<half>validation|training|train|val|eval)[_/](?P<base>.+)$")
-_SECRET = re.compile(r"(token|secret|passw|pwd|credential|api_?key|access_?key|private_?key)", re.IGNORECASE)
 # Bookkeeping and figures of the whole run; neither is a curve.
 _ASIDE = ("dlviz/", "system/", "best_")
 
@@ -161,10 +160,11 @@ def labels(names: Mapping[str, str]) -> dict[str, str]:
 def differing(params: Sequence[Mapping[str, str]]) -> list[str]:
     """Names of the params that are not the same in all runs; absent counts as a value, "1e-3" is "0.001"."""
     names = sorted({name for run in params for name in run})
-    return [name for name in names if len({_canonical(run.get(name)) for run in params}) > 1]
+    return [name for name in names if len({canonical(run.get(name)) for run in params}) > 1]
 
 
-def _canonical(value: str | None) -> object:
+def canonical(value: str | None) -> object:
+    """What ``value`` is compared by: numbers as numbers, so that "1e-3" is "0.001"."""
     if value is None:
         return None
     text = value.strip()
@@ -173,8 +173,3 @@ def _canonical(value: str | None) -> object:
     except ValueError:
         return text.lower() if text.lower() in ("true", "false", "none") else text
     return "nan" if number != number else number
-
-
-def redacted(params: Mapping[str, str]) -> dict[str, str]:
-    """``params`` with the values of what is named like a secret masked."""
-    return {name: "••••••" if _SECRET.search(name) else value for name, value in params.items()}

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mlflow_dlviz.store.histories import Series
+
+Numbers = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]
+"""``{leaf: {epoch: {name: array}}}``, leaves and epochs in order."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked for; ``server`` is fit to be shown to others."""
+    """What was asked for; ``server`` is fit to be shown to others.
+
+    filters: in MLflow's syntax, a run matches one of them; statuses: empty for all; since: seconds before the
+    search, None for ever.
+    """
 
     server: str
     experiments: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()
-    filter: str = ""
+    filters: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    since: float | None = None
+    order_by: tuple[str, ...] = ()
     limit: int = 1000
 
 
@@ -30,8 +42,20 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A data set that a run says it used. context: "training" or the like, "" if it does not say."""
+
+    name: str
+    digest: str
+    context: str = ""
+
+
+@dataclass(frozen=True)
 class RunData:
-    """One run. ``start`` in Unix milliseconds; ``seconds`` from start to end or, without an end, last metric."""
+    """One run. ``start`` in Unix milliseconds; ``seconds`` from start to end or, without an end, last metric.
+
+    numbers: what lies behind the pictures of some visuals, ``{"probabilities": {leaf: {epoch: arrays}}}``.
+    """
 
     id: str
     name: str
@@ -41,8 +65,10 @@ class RunData:
     seconds: float | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    datasets: tuple[Dataset, ...] = ()
     histories: Mapping[str, Series] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

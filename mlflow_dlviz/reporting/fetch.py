@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Frame, Query, RunData
+from mlflow_dlviz.reporting.options import Options
 from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, plan_frames, shrink, within_budget
 from mlflow_dlviz.store import histories, images
 
@@ -26,47 +28,49 @@ def _silent(what: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def fetch(
-    experiments: Sequence[str] = (),
-    *,
-    run_ids: Sequence[str] = (),
-    filter: str = "",
-    limit: int = 1000,
-    tracking_uri: str | None = None,
-    progress: Progress | None = None,
-    max_frames: int = MAX_FRAMES,
-) -> Bundle:
-    """Read the runs of ``experiments`` that match ``filter``, and those of ``run_ids``.
+@dataclass(frozen=True)
+class Reading:
+    """How runs are read. jobs: requests at a time; max_frames: pictures at most."""
 
-    With neither, all active experiments are searched. What cannot be read is told in the bundle; only an
-    unreachable server, an unknown experiment and a bad filter raise.
+    tracking_uri: str | None = None
+    jobs: int = 4
+    max_frames: int = MAX_FRAMES
+
+
+def fetch(query: Query, options: Options, reading: Reading, *, progress: Progress | None = None) -> Bundle:
+    """Read the runs that ``query`` asks for, as far as ``options`` show them.
+
+    With neither experiments nor run ids, all active experiments are searched. What cannot be read is told in the
+    bundle; only an unreachable server, an unknown experiment and a bad filter raise.
     """
     progress = progress or _silent
-    client = histories.connect(tracking_uri)
-    found, excluded, notes = _find(client, experiments, run_ids, filter, limit)
+    client = histories.connect(reading.tracking_uri)
+    found, excluded, notes = _find(client, query)
     problems: list[str] = []
     series = _histories(client, found, progress, notes, problems)
-    frames = _frames(client, found, progress, max_frames, notes, problems)
+    frames = _frames(client, found, progress, reading.max_frames, notes, problems)
     names = histories.find_experiments(client, sorted({run.info.experiment_id for run in found})) if found else {}
     runs = [_run_data(run, names, series[run.info.run_id], frames[run.info.run_id]) for run in found]
     empty = [run for run in runs if not run.histories and not run.frames]
     excluded += [Excluded(run.id, run.name, "no metrics and no pictures") for run in empty]
-    query = Query(histories.public_uri(client.tracking_uri), tuple(experiments), tuple(run_ids), filter, limit)
     return Bundle(
-        query, tuple(run for run in runs if run not in empty), tuple(excluded), tuple(notes), tuple(problems)
+        replace(query, server=histories.public_uri(client.tracking_uri)),
+        tuple(run for run in runs if run not in empty),
+        tuple(excluded),
+        tuple(notes),
+        tuple(problems),
     )
 
 
-def _find(
-    client: MlflowClient, experiments: Sequence[str], run_ids: Sequence[str], filter: str, limit: int
-) -> tuple[list[Run], list[Excluded], list[str]]:
-    named, missing = histories.get_runs(client, run_ids)
+def _find(client: MlflowClient, query: Query) -> tuple[list[Run], list[Excluded], list[str]]:
+    named, missing = histories.get_runs(client, query.run_ids)
+    limit = query.limit
     excluded = [Excluded(run_id, "", reason) for run_id, reason in missing.items()]
     searched: list[Run] = []
     notes: list[str] = []
-    if experiments or not run_ids:
+    if query.experiments or not query.run_ids:
         # One more than wanted tells whether there are more.
-        searched = histories.find_runs(client, experiments, filter, limit + 1)
+        searched = histories.find_runs(client, query.experiments, " ".join(query.filters), limit + 1)
         if len(searched) > limit:
             notes.append(f"More than {limit} runs match; the newest {limit} are shown (limit={limit}).")
     runs = {run.info.run_id: run for run in [*named, *searched[:limit]]}

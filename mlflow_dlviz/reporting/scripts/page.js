@@ -5,6 +5,12 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const byId = (id) => document.getElementById(id);
 
+// What Python gave a section's script; null where the section is not there.
+function dataOf(section) {
+  const element = byId(`data-${section}`);
+  return element && JSON.parse(element.textContent);
+}
+
 // Okabe and Ito's palette. Its yellow is too pale on white and its black is invisible on black, so each goes
 // without one; the dark page starts with the brighter ones.
 const HUES = {
@@ -30,6 +36,11 @@ function dot(run, half) {
   mark.style.background = colourOf(run, half);
   return mark;
 }
+
+// What encode.floats and encode.integers wrote.
+const unpackBytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+const unpackFloats = (text) => new Float32Array(unpackBytes(text));
+const unpackIntegers = (text) => new Float64Array(unpackBytes(text));
 
 const watchers = [];
 const ticked = data.runs.map(() => true);

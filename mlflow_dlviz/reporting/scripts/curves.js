@@ -2,9 +2,10 @@
 "use strict";
 
 (() => {
-  if (!byId("panels")) return;
+  const given = dataOf("curves");
+  if (!given) return;
   const halves = { train: true, val: true };
-  const panels = data.panels.map((panel) => ({ ...panel, log: false, chart: null, view: null }));
+  const panels = given.panels.map((panel) => ({ ...panel, log: false, chart: null, view: null }));
   const finite = Number.isFinite;
   let focus = null;
 
@@ -17,7 +18,6 @@
 
   const visible = (panel) => panel.lines.filter((line) => isShown(line.run) && halves[line.half]);
   const drawable = (panel, value) => finite(value) && (!panel.log || value > 0);
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function lineData(panel, half) {
     const lines = visible(panel).filter((line) => line.half === half);
@@ -80,24 +80,8 @@
     panel.sources.bad.data = badData(panel);
   }
 
-  function styleAxis(axis) {
-    const muted = css("--muted");
-    Object.assign(axis, { axis_line_color: css("--line"), major_tick_line_color: css("--line"), minor_tick_line_color: null,
-      major_label_text_color: muted, axis_label_text_color: muted, axis_label_text_font_style: "normal",
-      major_label_text_font_size: "11px", axis_label_text_font_size: "11px", axis_label_standoff: 4 });
-  }
-
   function makeFigure(panel) {
-    const figure = Bokeh.Plotting.figure({
-      sizing_mode: "stretch_both", x_axis_label: panel.axis, y_axis_type: panel.log ? "log" : "linear",
-      tools: "pan,box_zoom,wheel_zoom,reset", active_drag: null, active_scroll: null, toolbar_location: "above",
-      background_fill_color: null, border_fill_color: null, outline_line_color: null, min_border: 4,
-    });
-    figure.toolbar.logo = null;
-    figure.toolbar.autohide = true;
-    for (const axis of [...figure.below, ...figure.left]) styleAxis(axis);
-    for (const grid of figure.center) grid.grid_line_color = css("--soft");
-    return figure;
+    return chartFigure({ x_axis_label: panel.axis, y_axis_type: panel.log ? "log" : "linear" });
   }
 
   function addGlyphs(panel, figure) {
@@ -269,8 +253,6 @@
     });
   }
 
-  // Bokeh warns of a panel whose runs are all hidden.
-  Bokeh.set_log_level("error");
   panels.forEach(addPanel);
   const folded = panels.filter((panel) => !panel.main).length;
   byId("more").hidden = folded === 0;

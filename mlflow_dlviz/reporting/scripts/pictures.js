@@ -2,9 +2,9 @@
 "use strict";
 
 (() => {
-  if (!byId("tiles")) return;
-  const images = JSON.parse(byId("images").textContent);
-  const { keys, steps, strips } = data.pictures;
+  const given = dataOf("pictures");
+  if (!given) return;
+  const { keys, steps, strips, images, axis } = given;
   const slider = byId("epoch");
   const play = byId("play");
   const groupOf = (key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : key);
@@ -25,12 +25,12 @@
     const drawn = frame && typeof frame[1] === "number";
     tile.image.hidden = !drawn;
     tile.none.hidden = drawn;
-    tile.note.textContent = frame ? `${data.pictures.axis} ${frame[0]}` : "";
+    tile.note.textContent = frame ? `${axis} ${frame[0]}` : "";
     tile.note.classList.toggle("early", Boolean(frame) && frame[0] !== step);
     if (drawn) {
       const source = images[frame[1]];
       if (tile.image.getAttribute("src") !== source) tile.image.src = source;
-      tile.image.alt = `${tile.key} of ${tile.label}, ${data.pictures.axis} ${frame[0]}`;
+      tile.image.alt = `${tile.key} of ${tile.label}, ${axis} ${frame[0]}`;
     } else {
       tile.image.alt = "";
       tile.none.textContent = frame ? `not available: ${frame[1]}` : emptyWords(tile);
@@ -38,7 +38,7 @@
   }
 
   function emptyWords(tile) {
-    return tile.frames.length ? `first picture at ${data.pictures.axis} ${tile.frames[0][0]}` : "no such picture";
+    return tile.frames.length ? `first picture at ${axis} ${tile.frames[0][0]}` : "no such picture";
   }
 
   const tiles = [];
@@ -63,8 +63,8 @@
 
   function show() {
     const step = steps[Number(slider.value)];
-    byId("epoch-shown").textContent = `${data.pictures.axis} ${step}`;
-    slider.setAttribute("aria-valuetext", `${data.pictures.axis} ${step}`);
+    byId("epoch-shown").textContent = `${axis} ${step}`;
+    slider.setAttribute("aria-valuetext", `${axis} ${step}`);
     for (const { run, row, title } of rows) {
       row.hidden = !isShown(run);
       title.hidden = data.runs.length === 1;
@@ -101,7 +101,7 @@
       });
       return button;
     });
-    byId("groups").replaceChildren(...buttons);
+    byId("kinds").replaceChildren(...buttons);
   }
 
   slider.max = steps.length - 1;

@@ -1,14 +1,14 @@
-"""The curves of a page as plain numbers: paired, cleaned, short enough to draw. Pure."""
+"""Curves: a panel per metric, training and validation together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mlflow_dlviz.reporting.align import Curve, Panel, choose_panels, clean, pair_halves
-from mlflow_dlviz.reporting.bundle import RunData
+from mlflow_dlviz.reporting.align import Curve, Panel, choose_panels
+from mlflow_dlviz.reporting.analysis import Analysis, axis_name
+from mlflow_dlviz.reporting.section import Section
 
 MAX_POINTS = 600_000
 """Points in one page: about 12 MB."""
@@ -16,35 +16,30 @@ MAX_POINTS = 600_000
 _LINE_POINTS = 500
 
 
-def run_curves(run: RunData) -> dict[tuple[str, str], Curve]:
-    """``{(base, half): Curve}`` of what ``run`` logged."""
-    return {place: clean(run.histories[metric]) for place, metric in pair_halves(run.histories).items()}
+def build(analysis: Analysis) -> Section:
+    """All panels; the script draws them when they come into view."""
+    found = panels(analysis)
+    reason = "" if found else "no metrics were logged"
+    return Section("curves", "Curves", {}, {"panels": found}, reason=reason)
 
 
-def panels(runs: Sequence[RunData], curves: Sequence[Mapping[tuple[str, str], Curve]]) -> list[dict[str, Any]]:
+def panels(analysis: Analysis) -> list[dict[str, Any]]:
     """What the page's script draws: a panel per metric, each with its lines by run and half."""
-    lines = sum(map(len, curves))
+    lines = sum(map(len, analysis.curves))
     points = int(np.clip(MAX_POINTS // max(lines, 1), 20, _LINE_POINTS))
-    found = choose_panels({metric for run in runs for metric in run.histories})
-    return [_panel(panel, runs, curves, points) for panel in found]
+    found = choose_panels({metric for run in analysis.runs for metric in run.histories})
+    return [_panel(panel, analysis, points) for panel in found]
 
 
-def _panel(
-    panel: Panel, runs: Sequence[RunData], curves: Sequence[Mapping[tuple[str, str], Curve]], points: int
-) -> dict[str, Any]:
+def _panel(panel: Panel, analysis: Analysis, points: int) -> dict[str, Any]:
     lines = [
         {"run": place, "half": half, **_line(of_run[panel.base, half], points)}
-        for place, of_run in enumerate(curves)
+        for place, of_run in enumerate(analysis.curves)
         for half in ("train", "val")
         if (panel.base, half) in of_run
     ]
-    axis = axis_name([runs[line["run"]] for line in lines])
+    axis = axis_name([analysis.runs[line["run"]] for line in lines])
     return {"name": panel.base, "main": panel.main, "axis": axis, "lines": lines}
-
-
-def axis_name(runs: Sequence[RunData]) -> str:
-    """What the steps of ``runs`` are: only our own runs are known to count in epochs."""
-    return "epoch" if all("dlviz.status" in run.tags for run in runs) else "step"
 
 
 def _line(curve: Curve, points: int) -> dict[str, Any]:

@@ -1,0 +1,11 @@
+"""Distributions."""
+
+from __future__ import annotations
+
+from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.section import Section
+
+
+def build(analysis: Analysis) -> Section:
+    """Distributions of the runs."""
+    return Section("distributions", "Distributions", reason="this version does not have it")

@@ -1,0 +1,11 @@
+"""Health."""
+
+from __future__ import annotations
+
+from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.section import Section
+
+
+def build(analysis: Analysis) -> Section:
+    """Health of the runs."""
+    return Section("health", "Health", reason="this version does not have it")

@@ -1,0 +1,36 @@
+"""Pictures: a row per run, a column per visual, one epoch slider for all."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow_dlviz.reporting.analysis import Analysis, axis_name
+from mlflow_dlviz.reporting.bundle import RunData
+from mlflow_dlviz.reporting.section import Section
+
+
+def build(analysis: Analysis) -> Section:
+    """All pictures, each different one stored once."""
+    if not any(run.frames for run in analysis.runs):
+        return Section("pictures", "Pictures", reason="no pictures were logged")
+    return Section("pictures", "Pictures", {}, strips(analysis.runs))
+
+
+def strips(runs: Sequence[RunData]) -> dict[str, Any]:
+    """What the slider needs, and each different picture once, as data URIs that the frames point to."""
+    keys = sorted({frame.key for run in runs for frame in run.frames})
+    steps = sorted({frame.step for run in runs for frame in run.frames})
+    numbers: dict[bytes, int] = {}
+    found = []
+    for place, run in enumerate(runs):
+        by_key: dict[str, list] = {key: [] for key in keys}
+        for frame in sorted(run.frames, key=lambda frame: (frame.key, frame.step)):
+            shown = frame.reason if frame.webp is None else numbers.setdefault(frame.webp, len(numbers))
+            by_key[frame.key].append([frame.step, shown])
+        if run.frames:
+            found.append({"run": place, "frames": list(by_key.values())})
+    axis = axis_name([run for run in runs if run.frames])
+    images = ["data:image/webp;base64," + base64.b64encode(webp).decode("ascii") for webp in numbers]
+    return {"keys": keys, "steps": steps, "strips": found, "axis": axis, "images": images}
