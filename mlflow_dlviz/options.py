@@ -10,7 +10,7 @@ from typing import Any
 from mlflow_dlviz import catalogue
 from mlflow_dlviz.metrics.formulas import Formulas
 from mlflow_dlviz.metrics.formulas import resolve as resolve_metrics
-from mlflow_dlviz.store.room import default_root
+from mlflow_dlviz.store.room import default_root, limit_bytes
 from mlflow_dlviz.store.runs import Limits
 from mlflow_dlviz.visual import Every, Visual
 
@@ -56,6 +56,8 @@ def check(
     check_flags(weighted=weighted, log_models=log_models, offline=offline)
     if monitor is not None and (not isinstance(monitor, str) or not monitor):
         raise TypeError(f"monitor={monitor!r}: expected the name of a logged metric, such as 'val_loss'")
+    # Set wrongly, it would else be found out at the first batch, in a thread where nobody can be told.
+    limit_bytes()
     return Options(
         visuals=_with_cadence(catalogue.resolve(visuals), cadence),
         metrics=resolve_metrics(metrics),

@@ -55,6 +55,13 @@ def test_where_runs_are_spooled_is_asked_when_a_fit_begins(spool_root, monkeypat
     assert checked.limits().root == tmp_path / "other"
 
 
+@pytest.mark.parametrize("value", ["much", "-1", "inf"])
+def test_a_bad_limit_of_the_spool_raises_at_once(monkeypatch, value):
+    monkeypatch.setenv("MLFLOW_DLVIZ_SPOOL_MB", value)
+    with pytest.raises(ValueError, match=f"MLFLOW_DLVIZ_SPOOL_MB='{value}': expected a number of megabytes"):
+        check()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -1,0 +1,34 @@
+"""What tests ask of a run and of the folder it was made in, and the shortest way to one."""
+
+from __future__ import annotations
+
+import mlflow
+
+SCRIPT = "<script>alert('1')</script>"
+
+
+def status(run):
+    return run.data.tags["dlviz.status"]
+
+
+def outside(folder):
+    """All files in a folder, but for those of the store, of the spool and of the artifacts."""
+    inside = ("artifacts", "spool", "mlflow.db")
+    return {path.name for path in folder.iterdir() if not path.name.startswith(inside)}
+
+
+def text_of(run, path):
+    return mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{path}")
+
+
+def kept(ledger, run):
+    return {entry["what"]: entry["why"] for entry in ledger(run)}
+
+
+def fit(model, table, **more):
+    x, y, validation = table
+    return model.fit(x, y, **{"epochs": 2, "verbose": 0, "validation_data": validation, **more})
+
+
+def steps(store, run_id, key):
+    return [metric.step for metric in store.get_metric_history(run_id, key)]
