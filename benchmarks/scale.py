@@ -25,6 +25,7 @@ from typing import Any
 
 import click
 import numpy as np
+import overhead
 
 ROW = "| {:<34} | {:>12} | {:>10} | {:>14} | {:>13} |"
 HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "steps slower")
@@ -33,7 +34,7 @@ HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "steps slower")
 @dataclass(frozen=True)
 class Case:
     """samples: for training, and a quarter as many for validation; cadence: epochs between pictures; wide: units
-    of each hidden layer.
+    of each hidden layer; images: convolutions over 28 x 28 pixels instead, as in ``overhead.py``.
     """
 
     samples: int = 10_000
@@ -42,11 +43,18 @@ class Case:
     cadence: int = 1
     wide: int = 64
     batch: int = 64
+    images: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether one turn has to do: its epochs are long, so their noise is small, or its tracing is."""
+        return self.samples > 200_000 or self.layers > 200
 
 
 CASES: dict[str, Sequence[tuple[str, Case]]] = {
     "samples": [
-        (f"{samples:,} samples", Case(samples=samples)) for samples in (1_000, 10_000, 100_000, 1_000_000)
+        (f"{samples:,} samples", Case(samples=samples, batch=512))
+        for samples in (1_000, 10_000, 100_000, 1_000_000)
     ],
     "layers": [(f"{layers} layers", Case(layers=layers)) for layers in (5, 20, 50, 500)],
     "classes": [(f"{classes} classes", Case(classes=classes)) for classes in (2, 10, 100, 1_000)],
@@ -55,6 +63,11 @@ CASES: dict[str, Sequence[tuple[str, Case]]] = {
         ("all of 5 layers", Case()),
         ("all of 16 layers", Case(layers=16)),
         ("16 layers of 512 channels", Case(layers=16, wide=512)),
+    ],
+    "networks": [
+        ("5 dense layers, batches of 64", Case()),
+        ("5 dense layers, batches of 512", Case(batch=512)),
+        ("3 convolutions, batches of 64", Case(samples=4_000, images=True)),
     ],
 }
 
@@ -71,7 +84,8 @@ def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(case.samples + case.samples // 4, 32)).astype("float32")
+    shape = (28, 28, 1) if case.images else (32,)
+    x = rng.normal(size=(case.samples + case.samples // 4, *shape)).astype("float32")
     y = rng.integers(0, case.classes, len(x))
     validation = x[case.samples :], y[case.samples :]
     model = network(case)
@@ -122,11 +136,14 @@ def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
 
 
 def network(case: Case) -> Any:
-    """As many dense layers as asked for, the last a softmax."""
+    """As many dense layers as asked for, or three convolutions; the last a softmax."""
     import keras
 
-    hidden = [keras.layers.Dense(case.wide, "relu") for _ in range(case.layers - 1)]
-    model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(case.classes, "softmax")])
+    if case.images:
+        model = overhead.network()
+    else:
+        hidden = [keras.layers.Dense(case.wide, "relu") for _ in range(case.layers - 1)]
+        model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(case.classes, "softmax")])
     model.compile("adam", "sparse_categorical_crossentropy")
     return model
 
@@ -136,12 +153,13 @@ def network(case: Case) -> Any:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Small data, one turn.")
-@click.option("--only", default="", help="One group: samples, layers, classes or pictures.")
+@click.option("--only", default="", help="One group: samples, layers, classes, pictures or networks.")
 @click.option("--case", "one", default="", hidden=True)
 def main(quick: bool, only: str, one: str) -> None:
     """Print the table."""
     if one:
-        print(json.dumps(measure(Case(**json.loads(one)), *((5, 1) if quick else (7, 4)))))
+        case = Case(**json.loads(one))
+        print(json.dumps(measure(case, *((5, 1) if quick or case.is_long else (7, 4)))))
         return
     for group, cases in CASES.items():
         if only in group:
