@@ -1,10 +1,10 @@
 """How our cost grows: with the samples, the layers, the classes and the pictures of an epoch.
 
 What is measured is our own time on the training thread for an epoch (``dlviz/training_thread_seconds``), from
-the third epoch on, and how much slower Keras' own epochs get by the tallies in their steps, bare and counted
-epochs taking turns in one process. Run it on a quiet machine.
+the third epoch on; and how much longer a train step gets by the tally in it: a bare and a counting step take
+turns, so that whatever else the machine does is shared by both.
 
-    python benchmarks/scale.py             # about 15 minutes on 2 cores
+    python benchmarks/scale.py             # about 10 minutes on 2 cores
     python benchmarks/scale.py --quick     # only whether it works
     python benchmarks/scale.py --only layers
 """
@@ -27,8 +27,8 @@ import click
 import numpy as np
 import overhead
 
-ROW = "| {:<34} | {:>12} | {:>10} | {:>14} | {:>13} |"
-HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "steps slower")
+ROW = "| {:<34} | {:>12} | {:>8} | {:>12} | {:>9} | {:>9} | {:>11} |"
+HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "step, ms", "tally, ms", "step slower")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ class Case:
     batch: int = 64
     images: bool = False
 
-    @property
-    def is_long(self) -> bool:
-        """Whether one turn has to do: its epochs are long, so their noise is small, or its tracing is."""
-        return self.samples > 200_000 or self.layers > 200
-
 
 CASES: dict[str, Sequence[tuple[str, Case]]] = {
     "samples": [
@@ -65,8 +60,8 @@ CASES: dict[str, Sequence[tuple[str, Case]]] = {
         ("16 layers of 512 channels", Case(layers=16, wide=512)),
     ],
     "networks": [
-        ("5 dense layers, batches of 64", Case()),
-        ("5 dense layers, batches of 512", Case(batch=512)),
+        ("5 dense layers, batches of 64", Case(samples=100_000)),
+        ("5 dense layers, batches of 512", Case(samples=400_000, batch=512)),
         ("3 convolutions, batches of 64", Case(samples=4_000, images=True)),
     ],
 }
@@ -75,8 +70,8 @@ CASES: dict[str, Sequence[tuple[str, Case]]] = {
 # ---- one case, in a process of its own ----------------------------------------------------------------------
 
 
-def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
-    """ours: our milliseconds an epoch; epoch: its seconds; slower: of the steps, by the tallies, a fraction."""
+def measure(case: Case, epochs: int, steps: int) -> dict[str, float]:
+    """ours: milliseconds an epoch; epoch: seconds; step, slower: milliseconds of a train step and of the tally."""
     import keras
     import mlflow
 
@@ -89,23 +84,56 @@ def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
     y = rng.integers(0, case.classes, len(x))
     validation = x[case.samples :], y[case.samples :]
     model = network(case)
+    step, counted = step_times(model, x[: case.batch], y[: case.batch], steps)
+    mlflow_dlviz.autolog(cadence=case.cadence, log_models=False)
+    clock = make_clock()
+    train = x[: case.samples], y[: case.samples]
+    options: dict[str, Any] = {"batch_size": case.batch, "validation_data": validation, "verbose": 0}
+    model.fit(*train, epochs=epochs, callbacks=[clock], **options)
+    mlflow_dlviz.flush()
+    run = mlflow.last_active_run()
+    assert run is not None
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "dlviz/training_thread_seconds")
+    return {
+        "ours": 1000 * statistics.median(point.value for point in history[2:-1]),
+        "epoch": statistics.median(clock.seconds[2:-1]),
+        "step": 1000 * step,
+        "slower": 1000 * (counted - step),
+    }
 
-    def fit(epochs: int) -> list[float]:
-        clock = Clock()
-        model.fit(
-            x[: case.samples],
-            y[: case.samples],
-            batch_size=case.batch,
-            epochs=epochs,
-            validation_data=validation,
-            verbose=0,
-            callbacks=[clock],
-        )
-        return clock.seconds
+
+def step_times(model: Any, x: np.ndarray, y: np.ndarray, steps: int) -> tuple[float, float]:
+    """Seconds of a train step, bare and with the tally: medians, the two taking turns step by step.
+
+    Turns cancel what else the machine does, which whole epochs in turn do not.
+    """
+    import tensorflow as tf
+
+    from mlflow_dlviz.capture.watch import Watch
+    from mlflow_dlviz.metrics import ClassificationTally
+
+    batches = iter(tf.data.Dataset.from_tensors((x, y)).repeat().prefetch(2))
+    model.train_on_batch(x, y)
+    functions = [model.train_function]
+    watch = Watch(model, lambda output: (ClassificationTally(), ""))
+    watch.attach()
+    functions.append(model.train_function)
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(steps):
+        for function, taken in zip(functions, times, strict=True):
+            began = time.perf_counter()
+            function(batches)
+            if number > steps // 10:
+                taken.append(time.perf_counter() - began)
+    watch.detach()
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def make_clock() -> Any:
+    """A callback with the seconds of each epoch, without what callbacks do at its end."""
+    import keras
 
     class Clock(keras.callbacks.Callback):
-        """Seconds of each epoch, without what callbacks do at its end."""
-
         def __init__(self) -> None:
             super().__init__()
             self.seconds: list[float] = []
@@ -116,23 +144,7 @@ def measure(case: Case, epochs: int, turns: int) -> dict[str, float]:
         def on_test_end(self, logs: Any = None) -> None:
             self.seconds.append(time.perf_counter() - self._began)
 
-    bare, counted = [], []
-    for _ in range(turns):
-        mlflow_dlviz.autolog(disable=True)
-        bare += fit(3)[1:]
-        mlflow_dlviz.autolog(visuals=[], log_models=False)
-        counted += fit(3)[1:]
-    mlflow_dlviz.autolog(cadence=case.cadence, log_models=False)
-    fit(epochs)
-    mlflow_dlviz.flush()
-    run = mlflow.last_active_run()
-    assert run is not None
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "dlviz/training_thread_seconds")
-    return {
-        "ours": 1000 * statistics.median(point.value for point in history[2:-1]),
-        "epoch": statistics.median(bare),
-        "slower": statistics.median(counted) / statistics.median(bare) - 1,
-    }
+    return Clock()
 
 
 def network(case: Case) -> Any:
@@ -159,12 +171,12 @@ def main(quick: bool, only: str, one: str) -> None:
     """Print the table."""
     if one:
         case = Case(**json.loads(one))
-        print(json.dumps(measure(case, *((5, 1) if quick or case.is_long else (7, 4)))))
+        print(json.dumps(measure(case, *((5, 100) if quick else (8, 1000)))))
         return
     for group, cases in CASES.items():
         if only in group:
             click.echo(ROW.format(group, *HEADS[1:]))
-            click.echo("|---|---:|---:|---:|---:|")
+            click.echo("|---|" + "---:|" * (len(HEADS) - 1))
             for name, case in cases:
                 if not (quick and max(case.samples / 1e5, case.layers / 50) > 1):
                     show(name, in_a_process(case, quick))
@@ -189,11 +201,9 @@ def in_a_process(case: Case, quick: bool) -> dict[str, float]:
 
 def show(name: str, found: dict[str, float]) -> None:
     share = found["ours"] / 1000 / found["epoch"]
-    click.echo(
-        ROW.format(
-            name, f"{found['ours']:.1f}", f"{found['epoch']:.2f}", f"{share:.1%}", f"{found['slower']:+.1%}"
-        )
-    )
+    slower = found["slower"] / found["step"]
+    numbers = (f"{found['ours']:.1f}", f"{found['epoch']:.2f}", f"{share:.1%}")
+    click.echo(ROW.format(name, *numbers, f"{found['step']:.2f}", f"{found['slower']:.2f}", f"{slower:+.1%}"))
 
 
 if __name__ == "__main__":
