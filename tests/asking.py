@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlflow
+import pytest
 
 SCRIPT = "<script>alert('1')</script>"
 
@@ -23,6 +24,11 @@ def text_of(run, path):
 
 def kept(ledger, run):
     return {entry["what"]: entry["why"] for entry in ledger(run)}
+
+
+def quick(cases, *central):
+    """Parameters of a test, all but the central ones slow: a ``fit`` each takes its seconds."""
+    return [case if case in central else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
 def fit(model, table, **more):

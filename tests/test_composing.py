@@ -43,7 +43,7 @@ def enable(dlviz, stock, order):
 
 @pytest.mark.parametrize(
     ("order", "users_run"),
-    [*itertools.product(PAIRS, (False, True)), *itertools.product(TRIPLES, (False,))],
+    [*itertools.product(PAIRS, (False,)), *itertools.product(TRIPLES, (False,)), *((o, True) for o in PAIRS[:2])],
 )
 def test_one_run_beside_stock_autologging_in_any_order(dlviz, stock, store, runs, binary, table, order, users_run):
     enable(dlviz, stock, order)

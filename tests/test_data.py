@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import tensorflow as tf
+from asking import quick
 from keras import layers
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, matthews_corrcoef
@@ -210,7 +211,7 @@ def exact(found, part=VALIDATION, x=X):
     assert found.run.data.metrics["val_mcc"] == pytest.approx(found.history["val_mcc"][-1])
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", quick(ARRAYS, "numpy", "frame", "split", "triple"))
 def test_arrays(recorded, frames, name):
     found = recorded(table(), ARRAYS[name], compared=False)
     if name != "whole":
@@ -221,7 +222,7 @@ def test_arrays(recorded, frames, name):
     assert ("samples_per_second" in found.run.data.metrics) == (name != "steps")
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", quick(STREAMS, "endless", "generator", "py", "dicts"))
 def test_data_that_bring_their_batches(recorded, frames, name):
     build = (lambda: named_input()) if name == "dicts" else table()
     found = recorded(build, STREAMS[name])
@@ -288,7 +289,7 @@ def test_validation_now_and_then(recorded, frames, form, frequency):
     np.testing.assert_array_equal(plane[0]["points"], plane[2]["points"])
 
 
-@pytest.mark.parametrize("form", ["arrays", "set", "generator", "py"])
+@pytest.mark.parametrize("form", quick(["arrays", "set", "generator", "py"], "set"))
 def test_no_validation(recorded, frames, form):
     data = {
         "arrays": lambda: {"x": X[TRAIN], "y": Y[TRAIN]},
@@ -338,9 +339,10 @@ def convolutional(channels):
 
 
 @pytest.mark.parametrize(
-    ("form", "channels"), [("arrays", 1), ("arrays", 2), ("arrays", 3), ("set", 4), ("set", 8)]
+    "case", quick([("arrays", 1), ("arrays", 2), ("arrays", 3), ("set", 4)], ("arrays", 3)), ids=str
 )
-def test_images_of_any_channels(recorded, frames, form, channels):
+def test_images_of_any_channels(recorded, frames, case):
+    form, channels = case
     x, y = images(channels), np.arange(30) % 3
     given = {"x": x, "y": y} if form == "arrays" else {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(7)}
     found = recorded(convolutional(channels), lambda: given, epochs=1)
@@ -405,6 +407,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "form"), [(lstm, "set"), (transformer, "arrays")])
 def test_ids_with_and_without_a_mask(recorded, frames, build, form):
     data = tf.data.Dataset.from_tensor_slices((IDS, Y[:, None])).batch(10)
@@ -440,7 +443,7 @@ def reading(inside):
     return build
 
 
-@pytest.mark.parametrize("inside", [True, False], ids=["in the model", "in the pipeline"])
+@pytest.mark.parametrize("inside", quick([True, False], True), ids=["in the model", "in the pipeline"])
 def test_text(recorded, frames, inside):
     pairs = tf.data.Dataset.from_tensor_slices((WORDS.astype(str), PRAISE[:, None])).batch(8)
     data = pairs if inside else pairs.map(lambda text, y: (VECTORS(text), y))

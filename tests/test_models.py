@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from asking import quick
 from keras import layers
 from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef
 
@@ -103,6 +104,7 @@ MODELS = {
     "mixed_float16": mixed("mixed_float16"),
     "mixed_bfloat16": mixed("mixed_bfloat16"),
 }
+CENTRAL = ("unbuilt", "nested", "own steps", "several steps at once", "mixed_float16")
 
 
 def trained(build, table, **more):
@@ -130,7 +132,7 @@ def failures(entries):
     return [entry for entry in entries if entry["kind"] == "failed"]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", quick(MODELS, *CENTRAL))
 def test_a_model_of_each_kind(dlviz, runs, ledger, table, name):
     x, y, (x_val, y_val) = table
     with dlviz.paused():

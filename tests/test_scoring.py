@@ -13,6 +13,7 @@ import mlflow
 import numpy as np
 import pytest
 import tensorflow as tf
+from asking import quick
 from keras import layers
 from sklearn.metrics import (
     confusion_matrix,
@@ -79,8 +80,10 @@ def check(history, expected, prefix="val_", **tolerance):
     assert got == pytest.approx(expected, **{"rel": 1e-5, "abs": 1e-6, **tolerance})
 
 
-@pytest.mark.parametrize("loss", ["mse", "mape", keras.losses.Huber(), lambda y, p: keras.ops.abs(y - p)])
-@pytest.mark.parametrize("column", [False, True])
+LOSSES = ["mse", "mape", keras.losses.Huber(), lambda y, p: keras.ops.abs(y - p)]
+
+
+@pytest.mark.parametrize(("loss", "column"), [("mse", True), *((loss, False) for loss in LOSSES)])
 def test_regression(fitted, loss, column):
     y = VALUES[:, None] if column else VALUES
     history, entries, model = fitted(dense(1), X, y, loss)
@@ -141,7 +144,7 @@ AUTOENCODERS = {
 }
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("streamed", quick([False, True], False))
 @pytest.mark.parametrize("name", AUTOENCODERS)
 def test_an_autoencoder_is_no_classifier(fitted, name, streamed):
     build, x, loss = AUTOENCODERS[name]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from asking import quick
 
 KERAS_KEYS = ["loss", "val_loss"]
 
@@ -70,7 +71,7 @@ def trained(build, table, **options):
         *((name, {}) for name in MODELS),
         *((name, {"run_eagerly": True}) for name in MODELS),
         # Compiling with XLA takes its time: one model with all that could differ.
-        ("noisy", {"jit_compile": True}),
+        pytest.param("noisy", {"jit_compile": True}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -184,8 +185,8 @@ def streams(kind, table):
     ("kind", "options"),
     [
         ("set", {}),
-        ("set", {"jit_compile": True, "steps_per_execution": 2}),
-        ("set", {"run_eagerly": True}),
+        pytest.param("set", {"jit_compile": True, "steps_per_execution": 2}, marks=pytest.mark.slow),
+        pytest.param("set", {"run_eagerly": True}, marks=pytest.mark.slow),
         ("generator", {"steps_per_execution": 3}),
     ],
     ids=str,
@@ -240,7 +241,7 @@ def test_users_matplotlib_settings_and_figures_are_left_alone(dlviz, table, bina
     assert dict(plt.rcParams) == settings
 
 
-@pytest.mark.parametrize("broken", ["capture", "freeze", "draw", "evolve"])
+@pytest.mark.parametrize("broken", quick(["capture", "freeze", "draw", "evolve"], "capture", "draw"))
 def test_a_failing_visual_fails_alone_and_once(dlviz, runs, table, binary, caplog, broken):
     import json
 

@@ -379,7 +379,12 @@ def compiled(tally, units=3, activation="softmax", **options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}],
+    [
+        {"jit_compile": False},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
+        {"run_eagerly": True},
+        pytest.param({"steps_per_execution": 4}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_in_fit_the_logs_hold_what_scikit_learn_gives(options):
