@@ -45,6 +45,9 @@ def show() -> None:
     click.echo("drawing the remaining pictures…")
     mlflow_dlviz.flush()
     run = mlflow.last_active_run()
+    if run is None:
+        click.echo("the tracking server gave no run in time; `mlflow-dlviz sync` sends what was logged")
+        return
     for line in directions(mlflow.get_tracking_uri(), run.info.experiment_id, run.info.run_id):
         click.echo(line)
 

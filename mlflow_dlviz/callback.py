@@ -19,7 +19,7 @@ from mlflow_dlviz.options import Options
 from mlflow_dlviz.process import writer
 from mlflow_dlviz.recorder import Loop, Recorder
 from mlflow_dlviz.runlog import OpenLog
-from mlflow_dlviz.store import datasets, models, runs
+from mlflow_dlviz.store import datasets, models, names, runs
 from mlflow_dlviz.store.batch import Batch
 
 _BESIDE_STOCK = (
@@ -130,6 +130,7 @@ class Session:
     def _log_texts(self, call: FitCall | None) -> None:
         assert self.log is not None
         log = self.log
+        log.send("the versions", Batch(tags={names.VERSIONS_TAG: facts.versions()}))
         log.send("the model summary", Batch(files={"model_summary.txt": facts.model_summary(self.model).encode()}))
         for context, data in (("train", call.train), ("eval", call.validation)) if call is not None else ():
             if data is not None:

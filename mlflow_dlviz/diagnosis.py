@@ -15,11 +15,11 @@ from mlflow.exceptions import MlflowException
 from mlflow_dlviz import __version__, syncing
 from mlflow_dlviz.patience import within
 from mlflow_dlviz.store import names
-from mlflow_dlviz.store.histories import check_reachable, connect, public_uri
 from mlflow_dlviz.store.images import names_are_known
 from mlflow_dlviz.store.load import fetch_files
 from mlflow_dlviz.store.room import default_root, limit_bytes, used_bytes
 from mlflow_dlviz.store.runs import RunRef
+from mlflow_dlviz.store.server import check_reachable, connect, public_uri
 
 _PACKAGES = ("mlflow", "keras", "tensorflow", "jax", "torch", "numpy", "matplotlib", "scikit-learn", "bokeh")
 _ANSWER_SECONDS = 15.0

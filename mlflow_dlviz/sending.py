@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.store.deliver import Delivered, Gone, MakePage, Unavailable, close_run, deliver
-from mlflow_dlviz.store.histories import public_uri
+from mlflow_dlviz.store.server import public_uri
 from mlflow_dlviz.tracked import RunLog
 
 # Seconds until a server that did not answer is asked again: 1, 2, 4, … up to this.

@@ -27,6 +27,13 @@ def spool_root(tmp_path, monkeypatch):
     return tmp_path / "spool"
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """What reports keep in this test, in a folder of its own."""
+    monkeypatch.setenv("MLFLOW_DLVIZ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An empty SQLite store: making one takes seconds, copying it none."""

@@ -14,7 +14,7 @@ from mlflow_dlviz.diagnosis import NoLedger, of_installation, of_run
 from mlflow_dlviz.ledger import Ledger
 from mlflow_dlviz.store.batch import Batch
 from mlflow_dlviz.store.deliver import close_run
-from mlflow_dlviz.store.histories import ServerUnreachable
+from mlflow_dlviz.store.server import ServerUnreachable
 from mlflow_dlviz.store.spool import Plan, begin
 
 

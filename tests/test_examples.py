@@ -95,6 +95,10 @@ def test_mlflow_run(tmp_path):
     reports = [run for run in runs if names[run.info.experiment_id] == "Default"]
     assert len(reports) == len(runs) - 1 == 1
     assert [item.path for item in client.list_artifacts(reports[0].info.run_id)] == ["both.html"]
+    assert reports[0].info.status == "FINISHED"
+    assert reports[0].data.tags["dlviz.report"] == "true"
+    link = f"/runs/{reports[0].info.run_id}/artifacts/both.html?workflowType=machine_learning"
+    assert link in done.stdout
     assert "tried" in output.read_text()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +20,14 @@ _MAIN = ("epochs", "batch_size", "optimizer_name", "optimizer_learning_rate")
 # What tf.data may do behind ``batch()`` without changing the number of samples in a batch.
 _KEEPING_BATCHES = ("Prefetch", "Repeat", "Take", "Skip", "Shuffle", "Cache", "Options", "Map", "ParallelMap")
 _STOPPING = ("monitor", "patience", "min_delta", "baseline", "restore_best_weights")
+
+
+def versions() -> str:
+    """What a run is made with: "keras 3.15.1, tensorflow 2.21.0, mlflow 3.17.2, …, python 3.11.7"."""
+    packages = ("keras", keras.backend.backend(), "mlflow", "mlflow_dlviz")
+    found = {name: getattr(sys.modules.get(name), "__version__", "") for name in packages}
+    found["python"] = platform.python_version()
+    return ", ".join(f"{name} {version}" for name, version in found.items() if version)
 
 
 def fit_settings(call: FitCall) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 
 import numpy as np
 
@@ -21,6 +22,11 @@ _SMALLER_IS_BETTER = frozenset([
 # The order in which panels matter; what matches none of these is folded away.
 _MAIN = ("loss", "accuracy", "acc", "mcc", "f1", "auc", "precision", "recall", "mae", "mse", "rmse")
 _HALVES = re.compile(r"^(?P<half>validation|training|train|val|eval)[_/](?P<base>.+)$")
+# Python's float() takes "2024_01" and "infinity" too.
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+# MLflow keeps 6,000 characters of a param.
+_EXACT = Context(prec=6_500)
+_SAME_IN_ANY_CASE = ("true", "false", "none", "nan", "inf", "-inf")
 # Bookkeeping and figures of the whole run; neither is a curve.
 _ASIDE = ("dlviz/", "system/", "best_")
 
@@ -56,6 +62,8 @@ class Panel:
 
 def clean(series: Series) -> Curve:
     """``series`` by ascending step; of several values at one step the last written stays."""
+    if (series.steps[1:] > series.steps[:-1]).all():
+        return Curve(series.steps, series.values)
     order = np.lexsort((series.times, series.steps))
     steps, values = series.steps[order], series.values[order]
     last = np.append(steps[1:] != steps[:-1], True) if len(steps) else np.zeros(0, bool)
@@ -151,25 +159,36 @@ def choose_goal(metrics_by_run: Sequence[Iterable[str]]) -> str | None:
 
 
 def labels(names: Mapping[str, str]) -> dict[str, str]:
-    """``{run_id: label}``: the run's name, with ``#id8`` where several runs share it."""
+    """``{run_id: label}``, no two alike: the run's name, with ``#id8`` where several runs share it.
+
+    Names that differ in white space only look alike. The whole id stands where eight characters are not enough.
+    """
     shown = {run_id: name or run_id[:8] for run_id, name in names.items()}
-    counts = Counter(shown.values())
-    return {run_id: f"{name} #{run_id[:8]}" if counts[name] > 1 else name for run_id, name in shown.items()}
+    for longer in (8, None, None):
+        counts = Counter(map(_look, shown.values()))
+        shown = {
+            run_id: f"{names[run_id] or run_id[:8]} #{run_id[:longer]}" if counts[_look(label)] > 1 else label
+            for run_id, label in shown.items()
+        }
+    return shown
+
+
+def _look(name: str) -> str:
+    return " ".join(name.split())
 
 
 def differing(params: Sequence[Mapping[str, str]]) -> list[str]:
     """Names of the params that are not the same in all runs; absent counts as a value, "1e-3" is "0.001"."""
     names = sorted({name for run in params for name in run})
-    return [name for name in names if len({canonical(run.get(name)) for run in params}) > 1]
+    found = ((name, {run.get(name) for run in params}) for name in names)
+    return [name for name, values in found if len(values) > 1 and len(set(map(canonical, values))) > 1]
 
 
 def canonical(value: str | None) -> object:
-    """What ``value`` is compared by: numbers as numbers, so that "1e-3" is "0.001"."""
+    """What ``value`` is compared by: numbers as numbers, to the last digit, so that "1e-3" is "0.001"."""
     if value is None:
         return None
     text = value.strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text.lower() if text.lower() in ("true", "false", "none") else text
-    return "nan" if number != number else number
+    if _NUMBER.fullmatch(text):
+        return Decimal(text).normalize(_EXACT) or Decimal(0)
+    return text.lower() if text.lower() in _SAME_IN_ANY_CASE else text

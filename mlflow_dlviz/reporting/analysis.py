@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from mlflow_dlviz.reporting import align, grouping, redaction
 from mlflow_dlviz.reporting.align import Best, Curve
@@ -15,13 +16,14 @@ Curves = Mapping[tuple[str, str], Curve]
 """Of one run, by (base, half): ``("loss", "val")``."""
 
 
-@dataclass(frozen=True)
+# Compared by identity, so that what follows from it can be kept beside it.
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """The runs of a report, best first, and what follows from the options.
 
-    bundle: as fetched, secrets and all, for its query and notes; runs: secrets masked; labels: no two alike;
-    curves: of each run; goal: the metric to rank by, None without any metric; baseline: the place of the run that
-    others are compared with, None for none; keys, groups: see :mod:`grouping`; generated: Unix seconds.
+    bundle: as fetched, but for the secrets; runs: its runs, best first; labels: no two alike; curves: of each
+    run; goal: the metric to rank by, None without any metric; baseline: the place of the run that others are
+    compared with, None for none; keys, groups: see :mod:`grouping`; generated: Unix seconds.
     """
 
     bundle: Bundle
@@ -62,23 +64,33 @@ class Analysis:
 
     def group_of(self, place: int) -> int:
         """Which of ``groups`` the run at ``place`` is in."""
-        return next(number for number, group in enumerate(self.groups) if place in group.members)
+        return self._group_by_place[place]
+
+    @cached_property
+    def _group_by_place(self) -> dict[int, int]:
+        return {place: number for number, group in enumerate(self.groups) for place in group.members}
 
 
 def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:
-    """Rank, label and group the runs of ``bundle``. Raises ValueError if no run is, or has, what was asked for."""
+    """Mask, rank, label and group the runs of ``bundle``.
+
+    Raises ValueError if no run is, or has, what was asked for.
+    """
     goal = _goal(bundle.runs, options)
-    runs = redaction.mask(_ranked(bundle.runs, goal, options), options.redact)
+    baseline = _baseline_id(bundle.runs, options)
+    bundle = redaction.mask(bundle, options.redact)
+    curves = {run.id: run_curves(run) for run in bundle.runs}
+    runs = _ranked(bundle.runs, curves, goal, options)
     by_id = align.labels({run.id: run.name for run in runs})
-    keys = grouping.group_keys(runs, options)
+    keys = _keys(runs, options)
     return Analysis(
         bundle=bundle,
-        options=options,
+        options=replace(options, baseline=_baseline_shown(runs, options, baseline)),
         runs=runs,
         labels=tuple(by_id[run.id] for run in runs),
-        curves=tuple(run_curves(run) for run in runs),
+        curves=tuple(curves[run.id] for run in runs),
         goal=goal,
-        baseline=_baseline(runs, options),
+        baseline=_baseline(runs, options, baseline),
         keys=keys,
         groups=grouping.group(runs, keys),
         generated=generated,
@@ -108,31 +120,56 @@ def _goal(runs: Sequence[RunData], options: Options) -> str | None:
     return align.choose_goal(wanted)
 
 
-def _ranked(runs: Sequence[RunData], goal: str | None, options: Options) -> list[RunData]:
+def _ranked(
+    runs: Sequence[RunData], curves: Mapping[str, Curves], goal: str | None, options: Options
+) -> tuple[RunData, ...]:
     # Best first, runs without the goal last, the newest first among equals.
-    said = options.direction(goal) if goal else None
-    smaller = align.minimised(goal or "") if said is None else said
+    if goal is None:
+        return tuple(sorted(runs, key=lambda run: (-(run.start or 0), run.id)))
+    said = options.direction(goal)
+    smaller = align.minimised(goal) if said is None else said
+    where = align.split_half(goal)
 
     def place(run: RunData) -> tuple:
-        series = run.histories.get(goal) if goal else None
-        found = align.best(align.clean(series), smaller=smaller) if series else None
+        curve = curves[run.id].get(where)
+        found = align.best(curve, smaller=smaller) if curve else None
         value = 0.0 if found is None else found.value
         return found is None, value if smaller else -value, -(run.start or 0), run.id
 
-    return sorted(runs, key=place)
+    return tuple(sorted(runs, key=place))
 
 
-def _baseline(runs: Sequence[RunData], options: Options) -> int | None:
+def _keys(runs: Sequence[RunData], options: Options) -> tuple[str, ...]:
+    keys = grouping.group_keys(runs, options)
+    if options.group_by is not None:
+        return keys
+    # Whose key was used to read the data is no difference between experiments.
+    return tuple(name for name in keys if not any(redaction.is_masked(run.params.get(name, "")) for run in runs))
+
+
+def _baseline_id(runs: Sequence[RunData], options: Options) -> str | None:
+    """The id of the run that is asked for by id or name; None where it is another, or none."""
     wanted = options.baseline
-    if not wanted:
+    if wanted in ("", "best"):
         return None
-    if wanted == "best":
-        return 0
-    found = [place for place, run in enumerate(runs) if wanted in (run.id, run.name) or _is_start(wanted, run.id)]
+    found = [run.id for run in runs if wanted in (run.id, run.name) or _is_start(wanted, run.id)]
     if len(found) != 1:
         how_many = "several runs are" if found else "no run is"
         raise ValueError(f"baseline={wanted!r}: {how_many} called so; expected a run's id or name, or 'best'")
     return found[0]
+
+
+def _baseline(runs: Sequence[RunData], options: Options, run_id: str | None) -> int | None:
+    if run_id is None:
+        return 0 if options.baseline == "best" and runs else None
+    return next(place for place, run in enumerate(runs) if run.id == run_id)
+
+
+def _baseline_shown(runs: Sequence[RunData], options: Options, run_id: str | None) -> str:
+    # Its name may hold a secret, and is then not what the run is called here.
+    called = {text for run in runs if run.id == run_id for text in (run.name, run.id)}
+    by_start = run_id is not None and _is_start(options.baseline, run_id)
+    return options.baseline if run_id is None or by_start or options.baseline in called else run_id
 
 
 def _is_start(wanted: str, run_id: str) -> bool:

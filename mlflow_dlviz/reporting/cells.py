@@ -2,51 +2,83 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 NOTHING = "—"
+
+# What fits a column without being cut by the style sheet.
+_SHORT = 24
+_LONG = 60
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, what it is sorted by (None: last) and what a mouse resting on it tells."""
+    """What is shown, what it is sorted by (None: last) and what a mouse resting on it tells.
+
+    kind: "status", "better", "worse" or "" for how it looks.
+    """
 
     text: str
     sort: float | str | None = None
     title: str = ""
     note: str = ""
-    status: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads, and a row of cells per run, in the order of the runs."""
+    """Column heads, and a row of cells per run, in the order of the runs.
+
+    notes: a line below each head, "" for none; all of them may be left out.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def words(self, column: int) -> bool:
+        """Whether a column holds words rather than numbers."""
+        return any(isinstance(row[column].sort, str) for row in self.rows)
 
 
 def number(value: float | None, note: str = "") -> Cell:
     """A number to four digits; all of them on hover."""
     if value is None:
         return Cell(NOTHING)
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         return Cell(str(value), title="not a finite number")
-    return Cell(f"{value:.4g}", value, repr(value), note)
+    shown, exact = f"{value:.4g}", repr(float(value))
+    # Seven digits sort what can be told apart; every byte counts a thousandfold.
+    return Cell(shown, float(f"{value:.7g}"), exact if float(shown) != value else "", note)
+
+
+def difference(value: float, reference: float, *, smaller: bool) -> Cell:
+    """``value`` - ``reference``, and in words whether that is better. smaller: whether smaller values are."""
+    by = value - reference
+    if not math.isfinite(by):
+        return Cell(NOTHING)
+    if by == 0:
+        return Cell("0", 0.0, note="same")
+    kind = "better" if (by < 0) == smaller else "worse"
+    return Cell(f"{by:+.3g}".replace("-", "\u2212"), float(f"{by:.7g}"), repr(by), kind, kind)
 
 
 def text(value: str | None) -> Cell:
-    """A text, sorted as a number if it is one."""
+    """A text, sorted as a number if it is one; all of it on hover where it is long."""
     if value is None:
         return Cell(NOTHING)
     try:
         sort: float | str = float(value)
     except ValueError:
-        sort = value
-    return Cell(value, None if sort != sort else sort, value)
+        sort = cut(value)
+    return Cell(cut(value), None if sort != sort else sort, value if len(value) > _SHORT else "")
+
+
+def cut(text: str, length: int = _LONG) -> str:
+    """``text``, or its beginning and an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def duration(seconds: float | None, *, running: bool) -> Cell:
@@ -67,6 +99,11 @@ def duration_words(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number and its noun: "1 run", "2 runs"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def moment(milliseconds: int | None) -> str:

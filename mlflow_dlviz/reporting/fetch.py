@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mlflow_dlviz.reporting import align
-from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Frame, Query, RunData
+from mlflow_dlviz.reporting.bundle import Bundle, Dataset, Excluded, Frame, Numbers, Query, RunData
+from mlflow_dlviz.reporting.fetch_metrics import choose_metrics, read_histories
+from mlflow_dlviz.reporting.fetch_numbers import read_numbers
+from mlflow_dlviz.reporting.fetch_pictures import read_frames
 from mlflow_dlviz.reporting.options import Options
-from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, plan_frames, shrink, within_budget
-from mlflow_dlviz.store import histories, images
+from mlflow_dlviz.reporting.source import Progress, Reading, Source
+from mlflow_dlviz.store.cache import Cache
+from mlflow_dlviz.store.histories import Series
+from mlflow_dlviz.store.images import has_images
+from mlflow_dlviz.store.reports import REPORT_TAG
+from mlflow_dlviz.store.searching import experiment_names, find_runs, get_runs, last_points
+from mlflow_dlviz.store.server import connect, public_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, total) on the calling thread."""
-
-MAX_METRICS = 60
-MAX_FRAMES = 2400
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Show nothing."""
+_CONTEXT_TAG = "mlflow.data.context"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How runs are read. jobs: requests at a time; max_frames: pictures at most."""
+class Preview:
+    """What would be read.
 
-    tracking_uri: str | None = None
-    jobs: int = 4
-    max_frames: int = MAX_FRAMES
+    runs: how many; experiments, by_status: how many of each; metrics: ``{name: runs that have it}``; points: of
+    all histories, if steps are logged one by one; pictured: runs with pictures.
+    """
+
+    server: str
+    runs: int
+    experiments: Mapping[str, int] = field(default_factory=dict)
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, int] = field(default_factory=dict)
+    points: int = 0
+    pictured: int = 0
+    excluded: tuple[Excluded, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """All of it, for a person."""
+        return list(_preview_lines(self))
 
 
 def fetch(query: Query, options: Options, reading: Reading, *, progress: Progress | None = None) -> Bundle:
@@ -43,137 +56,98 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
     With neither experiments nor run ids, all active experiments are searched. What cannot be read is told in the
     bundle; only an unreachable server, an unknown experiment and a bad filter raise.
     """
-    progress = progress or _silent
-    client = histories.connect(reading.tracking_uri)
-    found, excluded, notes = _find(client, query)
-    problems: list[str] = []
-    series = _histories(client, found, progress, notes, problems)
-    frames = _frames(client, found, progress, reading.max_frames, notes, problems)
-    names = histories.find_experiments(client, sorted({run.info.experiment_id for run in found})) if found else {}
-    runs = [_run_data(run, names, series[run.info.run_id], frames[run.info.run_id]) for run in found]
-    empty = [run for run in runs if not run.histories and not run.frames]
-    excluded += [Excluded(run.id, run.name, "no metrics and no pictures") for run in empty]
+    client = connect(reading.tracking_uri)
+    found, excluded, notes = _find(client, query, reading)
+    with Cache(client.tracking_uri, off=not reading.cache, refresh=reading.refresh) as cache:
+        source = Source(client, found, reading, cache, progress or _silent, notes=notes)
+        series, errors = read_histories(source, options)
+        frames = read_frames(source, options)
+        numbers = read_numbers(source)
+    names = experiment_names(client, (run.info.experiment_id for run in found))
+    runs = [
+        _run_data(run, names, series[run.info.run_id], frames[run.info.run_id], numbers.get(run.info.run_id, {}))
+        for run in found
+    ]
+    shown, empty = _without_empty(runs, errors)
     return Bundle(
-        replace(query, server=histories.public_uri(client.tracking_uri)),
-        tuple(run for run in runs if run not in empty),
-        tuple(excluded),
-        tuple(notes),
-        tuple(problems),
+        replace(query, server=public_uri(client.tracking_uri)),
+        tuple(shown),
+        (*excluded, *empty),
+        tuple(source.notes),
+        tuple(source.problems),
     )
 
 
-def _find(client: MlflowClient, query: Query) -> tuple[list[Run], list[Excluded], list[str]]:
-    named, missing = histories.get_runs(client, query.run_ids)
-    limit = query.limit
+def preview(query: Query, options: Options, reading: Reading) -> Preview:
+    """What :func:`fetch` would read; no history, picture or number is. Raises as it does."""
+    client = connect(reading.tracking_uri)
+    runs, excluded, notes = _find(client, query, reading)
+    chosen, _ = choose_metrics(runs, options)
+    names = experiment_names(client, (run.info.experiment_id for run in runs))
+    return Preview(
+        server=public_uri(client.tracking_uri),
+        runs=len(runs),
+        experiments=_counted(names.get(run.info.experiment_id, run.info.experiment_id) for run in runs),
+        by_status=_counted(run.info.status for run in runs),
+        metrics=_counted(key for keys in chosen.values() for key in keys),
+        points=sum(_points(run, chosen[run.info.run_id]) for run in runs),
+        pictured=sum(has_images(run.data.tags) for run in runs),
+        excluded=tuple(excluded),
+        notes=tuple(notes),
+    )
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def _find(client: MlflowClient, query: Query, reading: Reading) -> tuple[list[Run], list[Excluded], list[str]]:
+    named, missing = get_runs(client, query.run_ids, jobs=reading.jobs)
     excluded = [Excluded(run_id, "", reason) for run_id, reason in missing.items()]
     searched: list[Run] = []
     notes: list[str] = []
     if query.experiments or not query.run_ids:
-        # One more than wanted tells whether there are more.
-        searched = histories.find_runs(client, query.experiments, " ".join(query.filters), limit + 1)
-        if len(searched) > limit:
-            notes.append(f"More than {limit} runs match; the newest {limit} are shown (limit={limit}).")
-    runs = {run.info.run_id: run for run in [*named, *searched[:limit]]}
+        searched = find_runs(
+            client,
+            query.experiments,
+            query.filters,
+            statuses=query.statuses,
+            since=query.since,
+            order_by=query.order_by,
+            # One more than wanted tells whether there are more.
+            limit=query.limit + 1,
+        )
+    if len(searched) > query.limit:
+        first = (
+            f"first {query.limit} by {', '.join(query.order_by)}" if query.order_by else f"newest {query.limit}"
+        )
+        notes.append(f"More than {query.limit} runs match; the {first} are shown (limit={query.limit}).")
+    runs = {run.info.run_id: run for run in [*named, *searched[: query.limit]]}
+    reports = [run for run in runs.values() if REPORT_TAG in run.data.tags]
+    for run in reports:
+        excluded.append(Excluded(run.info.run_id, run.info.run_name or "", "holds a report"))
+        del runs[run.info.run_id]
     return list(runs.values()), excluded, notes
 
 
-def _histories(
-    client: MlflowClient, runs: Sequence[Run], progress: Progress, notes: list[str], problems: list[str]
-) -> dict[str, dict[str, histories.Series]]:
-    logged = {run.info.run_id: [key for key in run.data.metrics if align.is_curve(key)] for run in runs}
-    chosen, dropped = _choose_metrics(logged)
-    if dropped:
-        notes.append(f"{dropped} further metrics were logged; the {MAX_METRICS} that matter most are shown.")
-    errors: dict[str, str] = {}
-    keys = {run_id: sorted(chosen.intersection(names)) for run_id, names in logged.items()}
-    series = histories.metric_histories(
-        client, list(keys), keys, progress=lambda done, total: progress("metrics", done, total), errors=errors
-    )
-    problems += [f"Run {run_id}: metrics could not be read: {reason}" for run_id, reason in errors.items()]
-    return series
-
-
-def _choose_metrics(logged: Mapping[str, Sequence[str]]) -> tuple[set[str], int]:
-    counts = Counter(name for names in logged.values() for name in names)
-    order = {panel.base: place for place, panel in enumerate(align.choose_panels(counts))}
-    ranked = sorted(counts, key=lambda name: (order[align.split_half(name)[0]], name))
-    return set(ranked[:MAX_METRICS]), max(0, len(ranked) - MAX_METRICS)
-
-
-def _frames(
-    client: MlflowClient,
-    runs: Sequence[Run],
-    progress: Progress,
-    max_frames: int,
-    notes: list[str],
-    problems: list[str],
-) -> dict[str, list[Frame]]:
-    refs = _list_frames(client, runs, progress, problems)
-    steps = {place: sorted(by_step) for place, by_step in refs.items()}
-    planned = plan_frames(steps, max_frames)
-    wanted = {
-        (run_id, key, step): refs[run_id, key][step] for (run_id, key), each in planned.items() for step in each
-    }
-    drawn = _fetch_frames(client, wanted, progress)
-    failed = [place for place, frame in drawn.items() if frame.webp is None]
-    if failed:
-        problems.append(f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read; the tiles say why.")
-    kept = _fit_budget(drawn)
-    total = sum(map(len, steps.values()))
-    if len(kept) < total:
-        notes.append(
-            f"{len(kept)} of {total} pictures are shown: epochs were thinned out evenly to keep the file small."
-        )
-    frames: dict[str, list[Frame]] = {run.info.run_id: [] for run in runs}
-    for run_id, key, step in kept:
-        frames[run_id].append(drawn[run_id, key, step])
-    return frames
-
-
-def _list_frames(
-    client: MlflowClient, runs: Sequence[Run], progress: Progress, problems: list[str]
-) -> dict[tuple[str, str], dict[int, images.ImageRef]]:
-    refs: dict[tuple[str, str], dict[int, images.ImageRef]] = {}
-    for done, run in enumerate(runs, start=1):
-        run_id = run.info.run_id
-        try:
-            found = images.list_images(client, run_id)
-        # Artifact stores raise whatever their client library raises; the run's curves are still good.
-        except Exception as error:
-            problems.append(f"Run {run_id}: pictures could not be listed: {type(error).__name__}: {error}"[:300])
-            found = []
-        for ref in found:
-            refs.setdefault((run_id, ref.key), {})[ref.step] = ref
-        progress("pictures: listing", done, len(runs))
-    return refs
-
-
-def _fetch_frames(
-    client: MlflowClient, wanted: Mapping[tuple[str, str, int], images.ImageRef], progress: Progress
-) -> dict[tuple[str, str, int], Frame]:
-    fetched = images.fetch_images(
-        client,
-        [(run_id, ref.path or ref.thumbnail_path) for (run_id, _, _), ref in wanted.items()],
-        convert=shrink,
-        progress=lambda done, total: progress("pictures", done, total),
-    )
-    return {
-        (run_id, key, step): Frame(key, step, *fetched[run_id, ref.path or ref.thumbnail_path])
-        for (run_id, key, step), ref in wanted.items()
-    }
-
-
-def _fit_budget(drawn: Mapping[tuple[str, str, int], Frame]) -> list[tuple[str, str, int]]:
-    sizes: dict[tuple[str, str], dict[int, int]] = {}
-    for (run_id, key, step), frame in drawn.items():
-        # base64 turns 3 bytes into 4 characters.
-        sizes.setdefault((run_id, key), {})[step] = -(-len(frame.webp or b"") // 3) * 4
-    kept = within_budget(sizes, IMAGE_BUDGET)
-    return [(run_id, key, step) for (run_id, key), each in kept.items() for step in each]
+def _without_empty(runs: Sequence[RunData], errors: Mapping[str, str]) -> tuple[list[RunData], list[Excluded]]:
+    shown, empty = [], []
+    for run in runs:
+        if run.histories or run.frames:
+            shown.append(run)
+        elif run.id in errors:
+            empty.append(Excluded(run.id, run.name, f"its metrics could not be read: {errors[run.id]}"))
+        else:
+            empty.append(Excluded(run.id, run.name, "no metrics and no pictures"))
+    return shown, empty
 
 
 def _run_data(
-    run: Run, experiments: Mapping[str, str], series: Mapping[str, histories.Series], frames: Sequence[Frame]
+    run: Run,
+    experiments: Mapping[str, str],
+    series: Mapping[str, Series],
+    frames: Sequence[Frame],
+    numbers: Mapping[str, Numbers],
 ) -> RunData:
     info = run.info
     return RunData(
@@ -185,15 +159,54 @@ def _run_data(
         seconds=_seconds(run, series),
         params=dict(run.data.params),
         tags=dict(run.data.tags),
+        datasets=_datasets(run),
         histories=series,
         frames=tuple(frames),
+        numbers=numbers,
     )
 
 
-def _seconds(run: Run, series: Mapping[str, histories.Series]) -> float | None:
+def _datasets(run: Run) -> tuple[Dataset, ...]:
+    # Of a store that has none, the inputs may be missing altogether.
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    contexts = [{tag.key: tag.value for tag in each.tags}.get(_CONTEXT_TAG, "") for each in inputs]
+    found = [
+        Dataset(each.dataset.name, each.dataset.digest, context)
+        for each, context in zip(inputs, contexts, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda each: (each.context, each.name, each.digest)))
+
+
+def _seconds(run: Run, series: Mapping[str, Series]) -> float | None:
     # A run that has not ended has lasted until its last sign of life; "until now" would differ in each build.
     last = [int(each.times.max()) for each in series.values() if len(each.times)]
     end = run.info.end_time or max(last, default=None)
     if end is None or run.info.start_time is None or end < run.info.start_time:
         return None
     return (end - run.info.start_time) / 1000
+
+
+def _counted(names: Iterator[str]) -> dict[str, int]:
+    """How often each occurs, the most frequent first."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _points(run: Run, keys: Sequence[str]) -> int:
+    points = last_points(run)
+    return sum(1 + max(0, points[key][0]) for key in keys)
+
+
+def _preview_lines(told: Preview) -> Iterator[str]:
+    yield f"server: {told.server}"
+    yield f"runs: {told.runs} ({_list(told.by_status)})" if told.runs else "runs: 0"
+    yield f"experiments: {_list(told.experiments)}" if told.experiments else "experiments: none"
+    yield f"metrics, and runs that have them: {_list(told.metrics)}" if told.metrics else "metrics: none"
+    yield f"points: about {told.points:,}".replace(",", " ")
+    yield f"runs with pictures: {told.pictured}"
+    yield from told.notes
+    for run in told.excluded:
+        yield f"left out: {run.name or run.id}: {run.reason}"
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

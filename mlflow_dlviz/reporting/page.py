@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -41,18 +42,30 @@ SECTIONS = (
 )
 """In the order of the page; each has a ``build(analysis) -> Section``."""
 
+# What the macro "how" writes.
+_HOW = re.compile(r'<p class="how"><span aria-hidden="true">ƒ</span> (.*?)</p>', re.DOTALL)
+# Scripts and styles that those of the sections rest on, in order.
+_SHARED = ("page", "tables", "numbers", "charts", "series", "curves_drawn", "curves_panel", "curves_hover")
+
 
 def render(analysis: Analysis) -> str:
     """The page."""
     sections = [part.build(analysis) for part in SECTIONS]
     shown = [section for section in sections if not section.reason]
     runs = [_run_json(analysis, place) for place in range(len(analysis.runs))]
-    common = {"runs": runs, "single": analysis.single, "analysis": analysis}
+    # Filled as the sections are rendered; the last one, provenance, tells how all of them were computed.
+    method: list[tuple[str, list[Markup]]] = []
+    common = {"runs": runs, "single": analysis.single, "analysis": analysis, "method": method}
+    bodies = []
+    for section in shown:
+        bodies.append((section, body := _body(section, common)))
+        if said := [Markup(text) for text in _HOW.findall(body)]:
+            method.append((section.title, said))
     return (
         _environment()
         .get_template("page.html")
         .render(
-            sections=[(section, _body(section, common)) for section in shown],
+            sections=bodies,
             absent=[section for section in sections if section.reason],
             title=sections[0].values["title"],
             data=as_script_data({"runs": runs}),
@@ -100,7 +113,7 @@ def _assets() -> dict[str, Markup]:
     from bokeh.resources import Resources
 
     parts = Resources(mode="inline", components=["bokeh", "bokeh-api"], minified=True).js_raw
-    names = ["page", "charts", *(part.__name__.rsplit(".", 1)[-1] for part in SECTIONS)]
+    names = [*_SHARED, *(part.__name__.rsplit(".", 1)[-1] for part in SECTIONS)]
     ours = "\n".join(_read("scripts", f"{name}.js") for name in names)
     return {
         "css": Markup("\n".join(_read("styles", f"{name}.css") for name in names)),

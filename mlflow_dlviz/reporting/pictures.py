@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 WIDTH = 450
@@ -12,6 +13,13 @@ IMAGE_BUDGET = 40 * 2**20
 """Characters of base64 in one page. MLflow's artifact viewer refuses files over 50 MiB."""
 
 _QUALITY = 80
+# A picture of more needs half a gigabyte to read; one that is taller than this, at that width, is not to be read.
+_MOST_PIXELS = 40_000_000
+_TALLEST = 4 * WIDTH
+
+
+class TooManyPixels(ValueError):
+    """A picture that would take too much memory to read."""
 
 
 def thin(steps: Sequence[int], most: int) -> list[int]:
@@ -28,9 +36,9 @@ def plan_frames(steps: Mapping[tuple[str, str], Sequence[int]], most: int) -> di
 
     When not even one each fits, the first ``most`` of them have their last one.
     """
-    cap = max((len(each) for each in steps.values()), default=0)
-    while cap > 1 and sum(min(len(each), cap) for each in steps.values()) > most:
-        cap -= 1
+    lengths = [len(each) for each in steps.values()]
+    caps = range(2, max(lengths, default=0) + 1)
+    cap = 1 + bisect_right(caps, most, key=lambda cap: sum(min(length, cap) for length in lengths))
     chosen = {place: thin(each, cap) for place, each in steps.items()}
     if sum(map(len, chosen.values())) <= most:
         return chosen
@@ -52,15 +60,21 @@ def within_budget(
 
 
 def shrink(image: bytes) -> bytes:
-    """``image`` (any format that Pillow reads) as WebP, at most ``WIDTH`` wide; raises when it cannot be read."""
+    """``image`` (any format that Pillow reads) as WebP, at most ``WIDTH`` wide and four times as high.
+
+    Raises TooManyPixels for one of more than 40 million, and what Pillow raises when it cannot be read.
+    """
     from PIL import Image
 
     with Image.open(io.BytesIO(image)) as opened:
+        if opened.width * opened.height > _MOST_PIXELS:
+            raise TooManyPixels(f"{opened.width} × {opened.height} pixels are too many")
         see_through = "A" in opened.getbands() or "transparency" in opened.info
         picture = opened.convert("RGBA" if see_through else "RGB")
-    if picture.width > WIDTH:
-        height = max(1, round(picture.height * WIDTH / picture.width))
-        picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    scale = min(WIDTH / picture.width, _TALLEST / picture.height)
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     out = io.BytesIO()
     # method 2 of 6: half the time of the default for a few per cent more bytes.
     picture.save(out, "WEBP", quality=_QUALITY, method=2)

@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.batch import Batch, End, merge
-from mlflow_dlviz.store.histories import check_reachable
 from mlflow_dlviz.store.put import put
 from mlflow_dlviz.store.runs import SPOOL_TAG, RunRef, make_run
+from mlflow_dlviz.store.server import check_reachable
 from mlflow_dlviz.store.spool import Item, Plan, Spool
 
 MakePage = Callable[[str, str], Mapping[str, bytes]]

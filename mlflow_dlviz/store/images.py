@@ -1,4 +1,4 @@
-"""MLflow's time-stepped images: how their files are named, listed and read.
+"""MLflow's time-stepped images: how their files are named and listed.
 
 The names are MLflow's private business (seen in 3.17.2, ``MlflowClient.log_image``); nothing else in this
 package knows them. A test compares them with what a real ``log_image`` writes.
@@ -10,20 +10,17 @@ import io
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
-from mlflow_dlviz.store.histories import Progress
+from mlflow_dlviz.store.artifacts import Fetched, fetch_artifacts
 
 FOLDER = "images"
 _NAMESPACE = uuid.UUID("6f0f2a5e-6f52-5c4e-9f0a-3d7f5b1c8e21")
@@ -45,13 +42,6 @@ class ImageRef:
     timestamp: int
     path: str
     thumbnail_path: str
-
-
-class Fetched(NamedTuple):
-    """The bytes of an image, or None and the reason."""
-
-    data: bytes | None
-    reason: str = ""
 
 
 def image_files(key: str, step: int, png: bytes, webp: bytes, *, timestamp: int) -> dict[str, bytes]:
@@ -147,64 +137,11 @@ def pair_names(paths: Iterable[str]) -> list[ImageRef]:
     return list(latest.values())
 
 
+def has_images(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags has time-stepped images; MLflow's UI looks for none without this tag."""
+    return logged_images_tag()[0] in tags
+
+
 def fetch_image(client: MlflowClient, run_id: str, path: str) -> Fetched:
     """The bytes of one image file; whatever goes wrong with it is a reason, not an exception."""
-    return fetch_images(client, [(run_id, path)], jobs=1)[run_id, path]
-
-
-def fetch_images(
-    client: MlflowClient,
-    wanted: Sequence[tuple[str, str]],
-    *,
-    convert: Callable[[bytes], bytes] | None = None,
-    jobs: int = 4,
-    progress: Progress | None = None,
-) -> dict[tuple[str, str], Fetched]:
-    """``{(run_id, path): Fetched}`` for each wanted pair, in that order.
-
-    convert: run on each image in the thread that read it, so that the originals are never all in memory.
-    """
-    wanted = list(dict.fromkeys(wanted))
-    found: dict[tuple[str, str], Fetched] = {}
-    repository = lru_cache(maxsize=None)(partial(_repository, client))
-    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="dlviz-read") as pool:
-        pending = {pool.submit(_read, repository, convert, *place): place for place in wanted}
-        for done, future in enumerate(as_completed(pending), start=1):
-            found[pending[future]] = future.result()
-            if progress is not None:
-                progress(done, len(pending))
-    return {place: found[place] for place in wanted}
-
-
-def _repository(client: MlflowClient, run_id: str) -> ArtifactRepository:
-    uri = client.get_run(run_id).info.artifact_uri
-    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
-
-
-def _read(
-    repository: Callable[[str], ArtifactRepository],
-    convert: Callable[[bytes], bytes] | None,
-    run_id: str,
-    path: str,
-) -> Fetched:
-    found = _download(repository, run_id, path)
-    if convert is None or found.data is None:
-        return found
-    try:
-        return Fetched(convert(found.data))
-    # Pillow raises OSError, SyntaxError, ValueError, struct.error, … on damaged files.
-    except Exception as error:
-        return Fetched(None, f"not a readable image ({type(error).__name__})")
-
-
-def _download(repository: Callable[[str], ArtifactRepository], run_id: str, path: str) -> Fetched:
-    # `_download_file` is what every artifact store must implement. The public `download_artifacts` around it
-    # lists the folder again for each file and draws a progress bar for it.
-    try:
-        with tempfile.TemporaryDirectory(prefix="dlviz-") as folder:
-            local = Path(folder, "image")
-            repository(run_id)._download_file(path, str(local))
-            return Fetched(local.read_bytes())
-    # Artifact stores raise whatever their client library raises, and one image must not cost the report.
-    except Exception as error:
-        return Fetched(None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
+    return fetch_artifacts(client, [(run_id, path)], jobs=1)[run_id, path]

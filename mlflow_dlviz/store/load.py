@@ -54,6 +54,21 @@ def unpack_bytes(content: bytes, name: str = "the file") -> Arrays:
     return arrays
 
 
+def numbers_folder(visual: str) -> str:
+    """Where the numbers of ``visual`` lie, a folder for each leaf."""
+    return f"dlviz/{visual}"
+
+
+def parse_numbers(path: str, visual: str) -> tuple[str, int] | None:
+    """The leaf and the epoch of a path that ``names.numbers_path`` made for ``visual``; None for others."""
+    folder, _, name = path.rpartition("/")
+    parent, _, leaf = folder.rpartition("/")
+    stem = name.removesuffix(".npz")
+    if parent != numbers_folder(visual) or stem == name or not (stem.isascii() and stem.isdecimal()):
+        return None
+    return leaf, int(stem)
+
+
 def fetch_files(ref: RunRef, paths: Sequence[str]) -> dict[str, bytes]:
     """``{path: content}`` of those among the run's artifacts that are there."""
     to = client(ref)

@@ -11,6 +11,7 @@ LEAF_LENGTH = 32
 LEDGER = "dlviz/ledger.json"
 FITS = "dlviz/fits.json"
 STATUS_TAG = "dlviz.status"
+VERSIONS_TAG = "dlviz.versions"
 NEXT_EPOCH_TAG = "dlviz.next_epoch"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from mlflow_dlviz.patience import within
 from mlflow_dlviz.store import active
-from mlflow_dlviz.store.histories import ServerUnreachable, check_reachable
+from mlflow_dlviz.store.server import ServerUnreachable, check_reachable
 from mlflow_dlviz.store.spool import Plan, Spool, begin
 
 SPOOL_TAG = "dlviz.spool"

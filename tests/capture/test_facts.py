@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import keras
 import numpy as np
 import pandas as pd
@@ -12,6 +14,13 @@ import tensorflow as tf
 from mlflow_dlviz.capture import facts
 
 X, Y = np.zeros((20, 4), "float32"), np.zeros(20)
+
+
+def test_versions_are_of_what_runs():
+    told = dict(each.split(" ") for each in facts.versions().split(", "))
+    assert told["keras"] == keras.__version__
+    assert told["tensorflow"] == tf.__version__
+    assert told["python"] == platform.python_version()
 
 
 def compiled(optimizer="adam"):

@@ -132,6 +132,60 @@ def test_runs_of_one_name_are_told_apart():
     assert list(found.values()) == ["fox #aaaaaaaa", "fox #bbbbbbbb", "owl", "dddddddd"]
 
 
+def test_no_two_labels_are_alike():
+    names = {
+        "a" * 32: "fox",
+        "b" * 32: "fox",
+        "c" * 32: "fox #aaaaaaaa",
+        "d" * 32: "fox #" + "a" * 32,
+        "e" * 32: "fox ",
+        "a" * 8 + "f" * 24: "fox",
+        "b" * 31 + "c": "",
+        "b" * 31 + "d": "bbbbbbbb",
+    }
+    found = align.labels(names)
+    assert list(found) == list(names)
+    assert len({" ".join(label.split()) for label in found.values()}) == len(names)
+    assert all(label.startswith(names[run_id] or run_id[:8]) for run_id, label in found.items())
+
+
+@given(st.lists(st.sampled_from(["", "fox", "fox ", "fox #00000000", "00000000", "owl"]), max_size=12))
+def test_labels_of_any_names_differ(names):
+    found = align.labels({f"{number:032x}": name for number, name in enumerate(names)})
+    assert len(set(found.values())) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1e-3", "0.001"), ("1", "1.0"), ("1E2", "100"), ("+0.5", ".5"), ("-0", "0"), ("True", "true")],
+)
+def test_the_same_value_written_otherwise(one, other):
+    assert align.canonical(one) == align.canonical(other)
+    assert hash(align.canonical(one)) == hash(align.canonical(other))
+    assert str(align.canonical(one)) == str(align.canonical(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2024_01", "202401"),
+        ("12345678901234567890", "12345678901234567891"),
+        ("0.1", "0.10000000000000000555"),
+        ("adam", "Adam"),
+        ("1e9999", "inf"),
+        ("١", "1"),
+        ("", "0"),
+    ],
+)
+def test_values_that_only_look_the_same(one, other):
+    assert align.canonical(one) != align.canonical(other)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-1000, max_value=1000))
+def test_numbers_are_compared_as_numbers(value):
+    assert len({align.canonical(text) for text in (f"{value:f}", f"{value:E}", f"{value:f}000")}) == 1
+
+
 def test_only_params_that_differ():
     runs = [
         {"lr": "1e-3", "on": "True", "same": "x", "only_here": "1", "nan": "nan"},
@@ -140,11 +194,3 @@ def test_only_params_that_differ():
     assert align.differing(runs) == ["depth", "only_here"]
     assert align.differing([{"lr": "1e-3"}, {"lr": "2e-3"}]) == ["lr"]
     assert align.differing([]) == []
-
-
-def test_secrets_are_masked():
-    shown = align.redacted(
-        {"api_key": "abc", "HF_TOKEN": "x", "db.password": "y", "tokens_per_batch": "5", "lr": "1"}
-    )
-    assert shown["lr"] == "1"
-    assert not {"abc", "x", "y"} & set(shown.values())

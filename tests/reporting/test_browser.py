@@ -70,7 +70,7 @@ def test_from_disk_it_is_complete_and_silent(page, saved):
     page.locator("[data-go=pictures]").click()
     page.wait_for_timeout(300)
     assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def test_one_slider_moves_all_pictures(page, saved):
@@ -111,17 +111,17 @@ def test_a_filter_and_a_box_hide_a_run_everywhere(page, saved):
     page.goto(saved.as_uri())
     page.locator("#filter").fill("FOX")
     assert page.locator("#count").inner_text() == "1 of 3 runs"
-    assert page.locator("#summary tbody tr:visible").count() == 1
-    assert page.locator("#params tbody tr:visible").count() == 1
+    assert page.locator("#table tbody tr:visible").count() == 1
+    assert page.locator("#differences tbody tr:visible").count() == 1
     assert page.locator("#legend button").count() == 1
     assert page.locator(".row:visible").count() == 1
     page.locator("#filter").fill("lr-nothing")
     assert page.locator(".row:visible").count() == 0
     page.locator("#filter").fill("")
-    page.locator("#summary tbody input").first.uncheck()
+    page.locator("#table tbody input").first.uncheck()
     assert page.locator("#count").inner_text() == "2 of 3 runs"
-    assert page.locator("#summary tbody tr:visible").count() == 3
-    assert page.locator("#params tbody tr:visible").count() == 2
+    assert page.locator("#table tbody tr:visible").count() == 3
+    assert page.locator("#differences tbody tr:visible").count() == 2
     page.locator("#legend button").first.click()
     assert page.locator("#count").inner_text() == "3 of 3 runs"
     assert page.complaints == []
@@ -149,7 +149,7 @@ def test_tables_sort_with_the_missing_last(page, saved):
     page.goto(saved.as_uri())
 
     def names() -> list[str]:
-        return page.locator("#summary tbody .name").all_inner_texts()
+        return page.locator("#table tbody .name").all_inner_texts()
 
     assert names() == ["fox", "owl", "elk"]
     head = page.get_by_role("button", name="best val_loss")
@@ -157,7 +157,7 @@ def test_tables_sort_with_the_missing_last(page, saved):
     assert names() == ["fox", "owl", "elk"]
     head.click()
     assert names() == ["owl", "fox", "elk"]
-    assert page.locator("#summary th[aria-sort=descending]").count() == 1
+    assert page.locator("#table th[aria-sort=descending]").count() == 1
 
 
 @pytest.mark.parametrize("width", [450, 900, 1300])

@@ -1,76 +1,34 @@
-"""The page as text: what it says, and that nothing in it runs."""
+"""The page as a whole: what it is made of, that nothing in it runs, that all can read it."""
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
+from importlib import resources
 
-import numpy as np
 import pytest
+from builders import HOSTILE, Elements, analysis_of, parse, run_data, series
 
-from mlflow_dlviz.reporting import charts, page, tables
-from mlflow_dlviz.reporting.align import Curve
-from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Frame, Query, RunData
-from mlflow_dlviz.store.histories import Series
+from mlflow_dlviz.reporting import page
+from mlflow_dlviz.reporting.bundle import Dataset, Excluded, Frame
 
-HOSTILE = [
-    "</script><script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "<!-- <script>",
-    "{{ 7 * 7 }} ${alert(1)}",
-    "\u202eright to left\u2029 and \u2028 lines",
-    "🦊 emoji",
-    "first line\nsecond line",
-    "x" * 500,
-    "' onmouseover='alert(1)",
-]
+OURS = {"dlviz.status": "ok"}
+FRAMES = (Frame("a/b", 0, b"x"), Frame("a/b", 1, b"y"))
 
 
-def series(*values: float) -> Series:
-    steps = np.arange(len(values))
-    return Series(steps, np.array(values, float), steps)
-
-
-def run_data(number: int = 0, **told) -> RunData:
-    told = {
-        "name": f"run-{number}",
-        "histories": {"val_loss": series(0.5, 0.25, 0.3), "loss": series(1, 2, 3)},
-    } | told
-    return RunData(
-        **{"id": f"{number:032x}", "experiment": "vision", "status": "FINISHED", "seconds": 12.0} | told
-    )
-
-
-def bundle(*runs: RunData, **told) -> Bundle:
-    return Bundle(Query("http://host", ("vision",)), runs, **told)
-
-
-class Elements(html.parser.HTMLParser):
-    """All elements with their attributes, and all text outside scripts and styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict]] = []
-        self.texts: list[str] = []
-        self.scripts: list[tuple[dict, str]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        tag, attributes = self.elements[-1] if self.elements else ("", {})
-        if tag == "script" and self.cdata_elem:
-            self.scripts.append((attributes, data))
-        else:
-            self.texts.append(data)
-
-
-def parse(*runs: RunData, **told) -> tuple[Elements, dict]:
-    parsed = Elements(page.render(bundle(*runs, **told), generated=0))
-    data = "".join(text for attributes, text in parsed.scripts if attributes.get("id") == "data")
-    return parsed, json.loads(data)
+def eight(**told):
+    """Two groups of four runs, with pictures and all that the page can show without stored numbers."""
+    return [
+        run_data(
+            number,
+            params={"lr": str(number % 2), "depth": str(number), "seed": str(number)},
+            tags=OURS | {"mlflow.user": "ada"},
+            histories={"val_loss": series(1, 0.5, 0.1 * number), "loss": series(1, 0.5, 0.4)},
+            frames=FRAMES,
+            **told,
+        )
+        for number in range(8)
+    ]
 
 
 def test_hostile_text_stays_text():
@@ -79,28 +37,27 @@ def test_hostile_text_stays_text():
             number,
             name=text,
             params={text: text},
-            histories={"loss": series(1, number), text: series(1)},
-            tags={"mlflow.user": text},
+            histories={"loss": series(1, number), text: series(1, float("nan"))},
+            tags={"mlflow.user": text, "mlflow.source.name": text, text: text},
             frames=(Frame(text, 0, None, text),),
             experiment=text,
+            datasets=(Dataset(text, text, text),),
         )
         for number, text in enumerate(HOSTILE)
     ]
-    parsed, data = parse(
+    parsed = parse(
         *runs,
         notes=tuple(HOSTILE),
         problems=tuple(HOSTILE),
         excluded=tuple(Excluded("id", text, text) for text in HOSTILE),
     )
-    plain, _ = parse(run_data(1), run_data(2), problems=("p",), excluded=(Excluded("i", "n", "r"),))
-    assert [attributes for tag, attributes in parsed.elements if tag == "script"] == [
-        attributes for tag, attributes in plain.elements if tag == "script"
-    ]
-    assert not [tag for tag, _ in parsed.elements if tag in ("img", "iframe", "object", "form", "a", "base")]
+    code = [attributes for tag, attributes in parsed.elements if tag == "script" and "id" not in attributes]
+    assert code == [{}, {}]
+    assert not [tag for tag, _ in parsed.elements if tag in ("iframe", "object", "form", "a", "base", "embed")]
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
-    assert {run["label"] for run in data["runs"]} == set(HOSTILE)
-    text = "".join(parsed.texts)
-    assert all(name in text for name in HOSTILE)
+    assert {run["label"] for run in parsed.data()["runs"]} == set(HOSTILE)
+    told = "".join(parsed.texts)
+    assert all(name in told for name in HOSTILE)
 
 
 def test_script_data_cannot_end_its_element():
@@ -111,7 +68,7 @@ def test_script_data_cannot_end_its_element():
 
 
 def test_nothing_points_outside_the_page():
-    parsed, _ = parse(run_data(1), run_data(2))
+    parsed = parse(*eight())
     for tag, attributes in parsed.elements:
         assert not attributes.get("src"), tag
         assert attributes.get("href", "data:,") == "data:,"
@@ -121,97 +78,119 @@ def test_nothing_points_outside_the_page():
 
 
 def test_the_same_data_make_the_same_page():
-    runs = [run_data(1), run_data(2, frames=(Frame("a/b", 0, b"x"), Frame("a/b", 1, b"x")))]
-    assert page.render(bundle(*runs), generated=5.0) == page.render(bundle(*runs), generated=5.0)
+    runs = eight()
+    assert page.render(analysis_of(*runs, generated=5.0)) == page.render(analysis_of(*runs, generated=5.0))
+    assert "1970-01-02 00:00 UTC" in page.render(analysis_of(*runs, generated=86400))
     assert page.generated_now({"SOURCE_DATE_EPOCH": "86400"}, 1.0) == 86400
     assert page.generated_now({}, 1.0) == 1.0
-    assert "1970-01-02 00:00 UTC" in page.render(bundle(*runs), generated=86400)
 
 
-def test_the_best_run_comes_first_and_is_named():
-    worse, better = run_data(1), run_data(2, histories={"val_loss": series(0.4, 0.1, 0.9)}, status="KILLED")
-    parsed, data = parse(worse, run_data(3, histories={"mae": series(1)}), better)
-    assert [run["label"] for run in data["runs"]] == ["run-2", "run-1", "run-3"]
-    text = re.sub(r"\s+", " ", "".join(parsed.texts))
-    assert "Best run: run-2 killed, val_loss = 0.1 at step 1 (lower is better)" in text
+def test_each_section_is_shown_or_says_why_not():
+    parsed = parse(*eight())
+    there = {attributes["id"] for tag, attributes in parsed.elements if tag == "section"}
+    buttons = [a["data-go"] for tag, a in parsed.elements if "data-go" in a]
+    names = {part.__name__.rsplit(".", 1)[-1] for part in page.SECTIONS} - {"verdict"}
+    built = {section.id: section for section in (part.build(analysis_of(*eight())) for part in page.SECTIONS)}
+    assert there - {"absent"} == {name for name in names if not built[name].reason}
+    assert set(buttons) <= there
+    assert [button for button in buttons if button in there - {"absent"}]
+    for name in names - there:
+        assert f"{built[name].title}: {built[name].reason}." in parsed.text
 
 
-def test_the_summary_has_values_at_the_best_step():
-    runs = [
-        run_data(1, histories={"val_loss": series(3, 1, 2), "accuracy": series(0.1, 0.2, 0.3)}),
-        run_data(2, histories={"val_loss": series(float("nan"), float("inf"))}, status="RUNNING"),
-        run_data(3, histories={"accuracy": series(0.1)}, seconds=None),
-    ]
-    table = tables.summary(runs, [charts.run_curves(run) for run in runs], "val_loss")
-    assert table.heads == ("Status", "best val_loss", "last val_loss", "accuracy", "Duration")
-    shown = [[cell.text + cell.note for cell in row] for row in table.rows]
-    assert shown == [
-        ["finished", "1@ 1", "2", "0.2", "12 s"],
-        ["running", "—", "inf", "—", "12 sso far"],
-        ["finished", "—", "—", "—", "—"],
-    ]
+def test_headings_descend_by_one_and_landmarks_have_names():
+    parsed = parse(*eight())
+    levels = [int(tag[1]) for tag, _ in parsed.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    tags = [tag for tag, _ in parsed.elements]
+    assert [tags.count(tag) for tag in ("header", "nav", "main")] == [1, 1, 1]
+    identifiers = {attributes["id"] for _, attributes in parsed.elements if attributes.get("id")}
+    for tag, attributes in parsed.elements:
+        if tag == "section":
+            assert attributes["aria-labelledby"] in identifiers
+        if attributes.get("tabindex") == "0":
+            assert attributes.get("aria-label"), (tag, attributes)
 
 
-def test_differing_params_and_masks():
-    runs = [
-        run_data(1, params={"lr": "1e-3", "api_key": "s1"}),
-        run_data(2, params={"lr": "0.001", "api_key": "s2"}),
-    ]
-    table = tables.params(runs)
-    assert table.heads == ("api_key",)
-    assert {row[0].text for row in table.rows} == {"••••••"}
-    assert "s1" not in json.dumps([row[0].title for row in table.rows])
-    assert tables.params(runs[:1]).heads == ("api_key", "lr")
+def test_no_two_elements_have_one_id():
+    found = [attributes["id"] for _, attributes in parse(*eight()).elements if attributes.get("id")]
+    assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.44, "0.4 s"), (59.7, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
-)
-def test_durations(seconds, words):
-    assert tables.duration_words(seconds) == words
+def test_what_is_typed_or_ticked_has_a_name():
+    text = page.render(analysis_of(*eight()))
+    labelled = {number for number in re.findall(r'<label[^>]* for="([^"]+)"', text)}
+    inside = set(re.findall(r"<label[^>]*>(?:(?!</label>).)*?<(?:input|select)[^>]*>", text, re.DOTALL))
+    for tag, attributes in Elements(text).elements:
+        if tag in ("input", "select") and not attributes.get("aria-label"):
+            written = f'id="{attributes.get("id")}"'
+            assert attributes.get("id") in labelled or any(written in label for label in inside), attributes
 
 
-def test_panels_say_what_is_missing_and_not_finite():
-    runs = [run_data(1, tags={"dlviz.status": "ok"}, histories={"loss": series(1, float("nan"), float("inf"))})]
-    [panel] = charts.panels(runs, [charts.run_curves(run) for run in runs])
-    assert panel == {
-        "name": "loss", "main": True, "axis": "epoch",
-        "lines": [{"run": 0, "half": "train", "y": [1.0, None, None], "bad": [1, 2]}],
-    }  # fmt: skip
-
-
-def test_a_long_curve_is_shortened_without_losing_its_spikes():
-    values = np.zeros(10_000)
-    values[[1234, 7777]] = 5.0, -3.0
-    values[3000:3500] = np.nan
-    short = charts.shorten(Curve(np.arange(10_000), values), 500)
-    assert len(short.steps) <= 500
-    assert {0, 1234, 7777, 9999} <= set(short.steps.tolist())
-    assert np.isnan(short.values).any()
+def test_how_figures_were_computed_is_told_again_at_the_end():
+    text = page.render(analysis_of(*eight()))
+    said = re.findall(r'<p class="how">.*?</span> (.*?)</p>', text)
+    end = text[text.index('<dl class="method">') :]
+    assert len(said) > 4
+    assert all(each in end for each in said)
 
 
 def test_one_run_has_a_page_of_its_own():
-    parsed, data = parse(run_data(1, params={"lr": "0.1"}))
+    parsed = parse(run_data(1, params={"lr": "0.1"}))
     assert ("body", {"class": "single"}) in parsed.elements
     assert not [attributes for _, attributes in parsed.elements if attributes.get("id") in ("filter", "legend")]
-    assert len(data["runs"]) == 1
+    assert len(parsed.data()["runs"]) == 1
 
 
 def test_a_run_with_nothing_but_params_has_a_page():
-    parsed, data = parse(run_data(1, histories={}, params={"lr": "0.1"}))
-    assert "No metrics were logged." in "".join(parsed.texts)
-    assert data["panels"] == []
+    parsed = parse(run_data(1, histories={}, params={"lr": "0.1"}))
+    assert "Curves: no metrics were logged." in parsed.text
+    assert parsed.data("data-curves") is None
 
 
-def test_pictures_are_stored_once_each():
-    frames = (
-        Frame("a/x", 0, b"one"),
-        Frame("a/x", 2, b"two"),
-        Frame("b/y", 1, b"one"),
-        Frame("b/y", 5, None, "gone"),
-    )
-    parsed, data = parse(run_data(1), run_data(2, frames=frames, histories={}))
-    images = json.loads("".join(text for attributes, text in parsed.scripts if attributes.get("id") == "images"))
-    assert len(images) == 2
-    assert data["pictures"]["steps"] == [0, 1, 2, 5]
-    assert data["pictures"]["strips"] == [{"run": 1, "frames": [[[0, 0], [2, 1]], [[1, 0], [5, "gone"]]]}]
+# Contrast
+
+
+def style(name: str) -> str:
+    return resources.files("mlflow_dlviz.reporting").joinpath("styles", f"{name}.css").read_text()
+
+
+def schemes() -> list[dict[str, str]]:
+    blocks = re.findall(r":root \{(.*?)\}", style("page"), re.DOTALL)
+    return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance in [0, 1], WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", range(2), ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["bg", "soft"])
+@pytest.mark.parametrize("text", ["fg", "muted", "accent", "warn", "bad", "good"])
+def test_text_stands_out_from_its_ground(scheme, ground, text):
+    colours = schemes()[scheme]
+    assert contrast(colours[text], colours[ground]) >= 4.5
+
+
+def test_the_contrast_of_black_and_white():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
+
+
+def test_all_colours_are_among_those_checked():
+    folder = resources.files("mlflow_dlviz.reporting").joinpath("styles")
+    for path in folder.iterdir():
+        rules = re.sub(r":root \{.*?\}", "", path.read_text(), flags=re.DOTALL)
+        used = re.findall(r"(?<![\w-])color: ([^;}]+)", rules)
+        known = {f"var(--{name})" for name in ("fg", "muted", "accent", "warn", "bad", "good")}
+        assert set(used) <= known | {"inherit", "currentColor"}, path.name

@@ -61,3 +61,24 @@ def test_a_small_picture_is_not_enlarged():
     out = io.BytesIO()
     Image.new("RGB", (30, 20)).save(out, "PNG")
     assert Image.open(io.BytesIO(pictures.shrink(out.getvalue()))).size == (30, 20)
+
+
+def test_a_tall_picture_is_made_lower():
+    out = io.BytesIO()
+    Image.new("RGB", (450, 18_000)).save(out, "PNG")
+    assert Image.open(io.BytesIO(pictures.shrink(out.getvalue()))).size == (45, 1800)
+
+
+def test_a_huge_picture_is_refused_in_words_before_it_is_read():
+    out = io.BytesIO()
+    Image.new("1", (8000, 6000)).save(out, "PNG")
+    with pytest.raises(pictures.TooManyPixels, match="8000 × 6000 pixels are too many"):
+        pictures.shrink(out.getvalue())
+
+
+@given(SERIES, st.integers(0, 200))
+def test_a_plan_gives_each_as_many_as_fit(steps, most):
+    plan = pictures.plan_frames(steps, most)
+    longest = max(map(len, plan.values()), default=0)
+    if longest > 1 and any(len(each) < len(steps[place]) for place, each in plan.items()):
+        assert sum(min(len(each), longest + 1) for each in steps.values()) > most

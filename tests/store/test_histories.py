@@ -1,29 +1,32 @@
-"""Reading runs and metric histories from a real SQLite store."""
+"""Metric histories, by the ladder of ways, from real stores."""
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
+from between import Between
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 
-from mlflow_dlviz.store import histories
+from mlflow_dlviz.store import bulk, histories
+from mlflow_dlviz.store.bulk import Columns
+
+NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> MlflowClient:
     folder = tmp_path_factory.mktemp("histories")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    for name in ("vision", "speech", "gone"):
-        client.create_experiment(name, artifact_location=(folder / name).as_uri())
-    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    client.create_experiment("vision", artifact_location=(folder / "vision").as_uri())
     return client
 
 
-def add_run(client: MlflowClient, experiment: str, name: str, **metrics) -> str:
-    run = client.create_run(client.get_experiment_by_name(experiment).experiment_id, run_name=name)
+def add_run(client: MlflowClient, **metrics) -> str:
+    run = client.create_run(client.get_experiment_by_name("vision").experiment_id)
     points = [
         Metric(key, value, 1000 + step, step)
         for key, values in metrics.items()
@@ -33,29 +36,65 @@ def add_run(client: MlflowClient, experiment: str, name: str, **metrics) -> str:
     return run.info.run_id
 
 
-def test_histories_come_back_as_they_were_logged(client):
-    run_id = add_run(client, "vision", "a", loss=[3.0, float("nan"), float("inf"), 0.1], val_loss=[1.0])
-    other = add_run(client, "vision", "b", loss=[1.0])
+@pytest.fixture
+def publicly(monkeypatch):
+    """Without the private ways."""
+
+    def refuse(*args, **options):
+        raise bulk.Unsupported("as in another MLflow")
+
+    monkeypatch.setattr(histories, "from_tables", refuse)
+    monkeypatch.setattr(histories, "from_endpoint", refuse)
+
+
+def check_what_was_logged(client):
+    run_id = add_run(client, loss=[3.0, NAN, INF, 0.1], val_loss=[1.0, -INF])
+    other = add_run(client, loss=[1.0])
     seen = []
     found = histories.metric_histories(
         client, [run_id, other], ["loss", "val_loss"], progress=lambda *now: seen.append(now)
     )
     assert list(found) == [run_id, other]
+    assert list(found[run_id]) == ["loss", "val_loss"]
     assert list(found[other]) == ["loss"]
     series = found[run_id]["loss"]
     np.testing.assert_array_equal(series.steps, [0, 1, 2, 3])
     np.testing.assert_array_equal(series.values, [3.0, np.nan, np.inf, 0.1])
     np.testing.assert_array_equal(series.times, [1000, 1001, 1002, 1003])
-    assert seen == [(done, 4) for done in (1, 2, 3, 4)]
+    np.testing.assert_array_equal(found[run_id]["val_loss"].values, [1.0, -np.inf])
+    return seen
 
 
-def test_a_run_that_cannot_be_read_leaves_its_reason(client, monkeypatch):
-    good, bad = add_run(client, "vision", "good", loss=[1.0]), add_run(client, "vision", "bad", loss=[1.0])
+def test_histories_come_back_as_they_were_logged(client):
+    assert check_what_was_logged(client)[-1] == (4, 4)
+
+
+def test_the_public_api_always_does(client, publicly):
+    assert check_what_was_logged(client) == [(done, 4) for done in (1, 2, 3, 4)]
+
+
+def test_a_store_of_files_is_read_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient((tmp_path / "mlruns").as_uri())
+    client.create_experiment("vision")
+    assert check_what_was_logged(client)[-1] == (4, 4)
+
+
+def test_each_run_has_its_own_metrics(client):
+    first, second = add_run(client, loss=[1.0], acc=[0.5]), add_run(client, loss=[2.0], acc=[0.6])
+    found = histories.metric_histories(client, [first, second], {first: ["loss"], second: ["acc", "none"]})
+    assert {run_id: list(series) for run_id, series in found.items()} == {first: ["loss"], second: ["acc"]}
+    assert histories.metric_histories(client, [first], []) == {first: {}}
+    assert histories.metric_histories(client, [], ["loss"]) == {}
+
+
+def test_a_run_that_cannot_be_read_leaves_its_reason(client, monkeypatch, publicly):
+    good, bad = add_run(client, loss=[1.0]), add_run(client, loss=[1.0])
     real = client.get_metric_history
 
     def fail(run_id, key):
         if run_id == bad:
-            raise histories.MlflowException("disk on fire\ntrace")
+            raise MlflowException("disk on fire\ntrace")
         return real(run_id, key)
 
     monkeypatch.setattr(client, "get_metric_history", fail)
@@ -64,71 +103,82 @@ def test_a_run_that_cannot_be_read_leaves_its_reason(client, monkeypatch):
     assert found[good]["loss"].values.tolist() == [1.0]
     assert found[bad] == {}
     assert errors == {bad: "loss: disk on fire"}
-    with pytest.raises(histories.MlflowException, match="disk on fire"):
+    with pytest.raises(MlflowException, match="disk on fire"):
         histories.metric_histories(client, [bad], ["loss"])
 
 
-def test_runs_are_found_by_name_and_by_id(client):
-    run_id = add_run(client, "speech", "wave", loss=[0.5])
-    number = client.get_experiment_by_name("speech").experiment_id
-    assert [run.info.run_id for run in histories.find_runs(client, ["speech"])] == [run_id]
-    assert [run.info.run_id for run in histories.find_runs(client, [number])] == [run_id]
-    assert run_id in [run.info.run_id for run in histories.find_runs(client)]
-    assert histories.find_runs(client, ["speech"], "metrics.loss > 1") == []
+def test_a_server_that_goes_away_is_asked_once(mlflow_server, impatient):
+    at = MlflowClient(mlflow_server)
+    if at.get_experiment_by_name("vision") is None:
+        at.create_experiment("vision")
+    runs = [add_run(at, loss=[1.0]) for _ in range(6)]
+    with Between(mlflow_server) as between:
+        between.refuse = lambda path: 503
+        errors: dict[str, str] = {}
+        found = histories.metric_histories(MlflowClient(between.address), runs, ["loss"], jobs=1, errors=errors)
+        asked = between.asked_for("get-history")
+    assert found == {run_id: {} for run_id in runs}
+    assert set(errors) == set(runs)
+    assert sum("answers 503" in reason for reason in errors.values()) == 5
+    # The endpoint for one chunk, and the public call for one run, each with its retry.
+    assert len(asked) == 4
 
 
-def test_pages_are_joined_and_the_limit_holds(client, monkeypatch):
-    client.create_experiment("many")
-    wanted = [add_run(client, "many", f"run-{number}", loss=[1.0]) for number in range(7)]
-    monkeypatch.setattr(histories, "_PAGE", 3)
-    assert {run.info.run_id for run in histories.find_runs(client, ["many"])} == set(wanted)
-    assert len(histories.find_runs(client, ["many"], max_results=5)) == 5
-    assert len(histories.find_experiments(client)) >= 4
+def test_what_one_way_leaves_the_next_brings(client):
+    run_ids = [add_run(client, loss=[float(number)]) for number in range(4)]
+    pairs = [(run_id, "loss") for run_id in run_ids]
+    asked = []
+
+    def way(some, *, fails):
+        def read(wanted):
+            asked.append(list(wanted))
+            for pair in some:
+                yield Columns(
+                    [pair], np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1), np.ones(1, np.int64)
+                )
+            if fails:
+                raise OSError("gone")
+
+        return histories._tried(read)
+
+    left = set(pairs)
+    ways = [way(pairs[1:2], fails=True), way(pairs[3:], fails=False), way([pairs[0], pairs[2]], fails=False)]
+    found = [columns.pairs[0] for columns in histories._read(ways, pairs, left)]
+    assert found == [pairs[1], pairs[3], pairs[0], pairs[2]]
+    assert asked == [pairs, [pairs[0], *pairs[2:]], [pairs[0], pairs[2]]]
+    assert not left
 
 
-def test_an_unknown_experiment_names_its_neighbours(client):
-    with pytest.raises(histories.UnknownExperiment, match=r"'visoin' does not exist; closest: 'vision'"):
-        histories.find_runs(client, ["visoin"])
-    with pytest.raises(histories.UnknownExperiment, match="'gone' is deleted"):
-        histories.find_runs(client, ["gone"])
-    with pytest.raises(histories.UnknownExperiment, match="'987654321'"):
-        histories.find_runs(client, ["987654321"])
-
-
-def test_a_bad_filter_says_what_mlflow_says(client):
-    with pytest.raises(ValueError, match="filter='nonsense ='"):
-        histories.find_runs(client, ["vision"], "nonsense =")
-
-
-def test_missing_runs_have_reasons(client):
-    run_id, deleted = (
-        add_run(client, "vision", "here", loss=[1.0]),
-        add_run(client, "vision", "x", loss=[1.0]),
+POINTS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(-3, 3),
+        st.integers(0, 3),
+        st.floats(allow_nan=False).filter(lambda value: abs(value) < 1.797e308) | st.just(1.7976931348623157e308),
     )
-    client.delete_run(deleted)
-    runs, missing = histories.get_runs(client, [run_id, deleted, "0" * 32, run_id])
-    assert [run.info.run_id for run in runs] == [run_id]
-    assert missing[deleted] == "deleted"
-    assert "not found" in missing["0" * 32]
-
-
-def test_a_dead_server_is_told_at_once():
-    start = time.monotonic()
-    with pytest.raises(histories.ServerUnreachable, match="127.0.0.1:9"):
-        histories.connect("http://user:secret@127.0.0.1:9")
-    assert time.monotonic() - start < 5
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("http://ada:pw@host.example:5000/base?x=1", "http://host.example:5000/base"),
-        ("sqlite:////home/ada/work/mlflow.db", "sqlite: mlflow.db"),
-        ("file:///home/ada/mlruns", "file: mlruns"),
-        ("./mlruns", "file: mlruns"),
-        ("databricks", "databricks"),
-        ("postgresql://ada:pw@db.example/mlflow", "postgresql: mlflow"),
-    ],
 )
-def test_a_shown_address_holds_no_secret_and_no_folder(uri, shown):
-    assert histories.public_uri(uri) == shown
+
+
+@given(POINTS)
+def test_points_are_sorted_out_by_pair_step_and_time(points):
+    pairs = [("r", "a"), ("r", "b"), ("s", "a")]
+    place, steps, times, values = (
+        (np.array(column) for column in zip(*points, strict=True)) if points else 4 * [[]]
+    )
+    columns = Columns(
+        pairs,
+        np.asarray(place, np.int64),
+        np.asarray(steps, np.int64),
+        np.asarray(values, np.float64),
+        np.asarray(times, np.int64),
+    )
+    found = histories.split(columns)
+    assert set(found) == {pairs[point[0]] for point in points}
+    for number, pair in enumerate(pairs):
+        own = sorted(point[1:] for point in points if point[0] == number)
+        if own:
+            series = found[pair]
+            expected = [INF if value > 1.797e308 else value for _, _, value in own]
+            assert list(zip(series.steps, series.times, series.values, strict=True)) == [
+                (step, at, value) for (step, at, _), value in zip(own, expected, strict=True)
+            ]

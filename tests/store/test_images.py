@@ -107,27 +107,10 @@ def test_an_image_comes_back_or_says_why_not(client, run_id, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_many_come_back_in_the_order_asked_for(client, run_id):
-    for step in range(4):
-        client.log_image(run_id, Image.new("RGB", (30, 20)), key=KEY, step=step)
-    wanted = [(run_id, ref.path) for ref in images.list_images(client, run_id)]
-    seen = []
-    found = images.fetch_images(client, wanted, progress=lambda *now: seen.append(now))
-    assert list(found) == wanted
-    assert all(each.data for each in found.values())
-    assert seen[-1] == (4, 4)
-
-
-def test_images_are_converted_as_they_are_read(client, run_id):
+def test_the_tag_tells_which_runs_have_images(client, run_id):
+    assert not images.has_images(client.get_run(run_id).data.tags)
     client.log_image(run_id, Image.new("RGB", (30, 20)), key=KEY, step=0)
-    [ref] = images.list_images(client, run_id)
-    place = (run_id, ref.path)
-    assert images.fetch_images(client, [place], convert=lambda png: png[:4])[place].data == b"\x89PNG"
-
-    def fail(png):
-        raise SyntaxError("broken")
-
-    assert images.fetch_images(client, [place], convert=fail)[place].reason == "not a readable image (SyntaxError)"
+    assert images.has_images(client.get_run(run_id).data.tags)
 
 
 @pytest.fixture

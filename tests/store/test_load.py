@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.batch import SCHEMA_KEY, Batch, pack
-from mlflow_dlviz.store.load import fetch_files, load, unpack
+from mlflow_dlviz.store.load import fetch_files, load, numbers_folder, parse_numbers, unpack
 from mlflow_dlviz.store.put import put
 from mlflow_dlviz.store.runs import RunRef
 
@@ -77,3 +77,12 @@ def test_of_the_files_asked_for_those_that_are_there_come_back(ref):
     wanted = [names.LEDGER, "a.txt", "dlviz/mine/frozen.npz", "dlviz/none.json", "nowhere/x.txt"]
     assert fetch_files(ref, wanted) == {names.LEDGER: b"{}", "a.txt": b"a", "dlviz/mine/frozen.npz": b"n"}
     assert fetch_files(ref, []) == {}
+
+
+def test_paths_of_numbers_are_read_back():
+    path = names.numbers_path("mine", "03.conv/a", 12)
+    assert parse_numbers(path, "mine") == (names.clean_leaf("03.conv/a"), 12)
+    assert path.startswith(numbers_folder("mine") + "/")
+    for other in (names.frozen_path("mine"), "dlviz/mine/leaf/x.npz", "dlviz/mine/leaf/0001.txt", "a.npz", ""):
+        assert parse_numbers(other, "mine") is None
+    assert parse_numbers(path, "other") is None

@@ -11,18 +11,22 @@ function dataOf(section) {
   return element && JSON.parse(element.textContent);
 }
 
-// Okabe and Ito's palette. Its yellow is too pale on white and its black is invisible on black, so each goes
-// without one; the dark page starts with the brighter ones.
+// Okabe and Ito's palette, on white without its yellow and with a darker orange and sky blue, on black without its
+// black and the brighter ones first: each stands out from its ground by 3 to 1 at least.
 const HUES = {
-  light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"],
+  light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B98000", "#2F93CF", "#000000"],
   dark: ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#0072B2"],
 };
+const hueOf = (place) => HUES[dark.matches ? "dark" : "light"][place % HUES.light.length];
 function colourOf(run, half = "train") {
-  const hues = HUES[dark.matches ? "dark" : "light"];
   // A run alone has a colour for each half; beside others, the dash alone tells them apart.
-  const place = data.runs.length === 1 && half === "val" ? 1 : run;
-  return hues[place % hues.length];
+  return hueOf(data.runs.length === 1 && half === "val" ? 1 : run);
 }
+const groupColour = (group) => hueOf(group);
+
+// Colours repeat after seven runs or groups; with the shapes of their marks, after 28.
+const SHAPES = ["circle", "square", "triangle", "diamond"];
+const shapeOf = (place) => SHAPES[Math.floor(place / HUES.light.length) % SHAPES.length];
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -31,31 +35,51 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+function paint(mark, place, colour = hueOf(place)) {
+  mark.style.background = colour;
+  mark.dataset.shape = shapeOf(place);
+}
 function dot(run, half) {
   const mark = make("span", { class: "dot" });
-  mark.style.background = colourOf(run, half);
+  paint(mark, run, colourOf(run, half));
   return mark;
 }
-
-// What encode.floats and encode.integers wrote.
-const unpackBytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
-const unpackFloats = (text) => new Float32Array(unpackBytes(text));
-const unpackIntegers = (text) => new Float64Array(unpackBytes(text));
+function groupDot(group) {
+  const mark = make("span", { class: "dot" });
+  paint(mark, group);
+  return mark;
+}
 
 const watchers = [];
 const ticked = data.runs.map(() => true);
 const matching = data.runs.map(() => true);
 const isShown = (run) => ticked[run] && matching[run];
 
+// Rows by run, and what the filter looks for in them: read once, when first needed.
+let rowsByRun = null;
+let textByRun = null;
+function runRows() {
+  if (rowsByRun) return rowsByRun;
+  rowsByRun = data.runs.map(() => []);
+  for (const row of document.querySelectorAll("tr[data-run]")) rowsByRun[row.dataset.run].push(row);
+  return rowsByRun;
+}
+function runTexts() {
+  textByRun = textByRun || data.runs.map((each, run) =>
+    [each.id, each.label, each.experiment, ...runRows()[run].map((row) => row.textContent)].join(" ").toLowerCase());
+  return textByRun;
+}
+
+function showRow(row, run) {
+  const box = row.querySelector("input");
+  // Where a run can be ticked again its row stays, faded; elsewhere it goes.
+  row.hidden = box ? !matching[run] : !isShown(run);
+  row.classList.toggle("off", !ticked[run]);
+  if (box) box.checked = ticked[run];
+}
+
 function runsChanged() {
-  for (const row of document.querySelectorAll("tr[data-run]")) {
-    const run = Number(row.dataset.run);
-    const box = row.querySelector("input");
-    // Where a run can be ticked again its row stays, faded; elsewhere it goes.
-    row.hidden = box ? !matching[run] : !isShown(run);
-    row.classList.toggle("off", !ticked[run]);
-    if (box) box.checked = ticked[run];
-  }
+  runRows().forEach((each, run) => each.forEach((row) => showRow(row, run)));
   const count = byId("count");
   if (count) count.textContent = `${data.runs.filter((_, run) => isShown(run)).length} of ${data.runs.length} runs`;
   for (const watcher of watchers) watcher();
@@ -68,16 +92,13 @@ function setTicked(run, on) {
 
 function setFilter(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  data.runs.forEach((each, run) => {
-    const rows = [...document.querySelectorAll(`tr[data-run="${run}"]`)];
-    const told = [each.id, each.experiment, ...rows.map((row) => row.textContent)].join(" ").toLowerCase();
-    matching[run] = words.every((word) => told.includes(word));
+  runTexts().forEach((each, run) => {
+    matching[run] = words.every((word) => each.includes(word));
   });
   runsChanged();
 }
 
-function compareCells(a, b, sign) {
-  const [left, right] = [a.dataset.sort, b.dataset.sort];
+function compareKeys(left, right, sign) {
   if (left === undefined || right === undefined) return (left === undefined) - (right === undefined);
   const [x, y] = [Number(left), Number(right)];
   if (Number.isNaN(x) || Number.isNaN(y)) return sign * left.localeCompare(right);
@@ -89,13 +110,14 @@ function sortTable(head) {
   for (const other of head.parentElement.children) other.setAttribute("aria-sort", "none");
   head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
   const body = head.closest("table").tBodies[0];
-  const rows = [...body.rows].sort((a, b) => compareCells(a.cells[head.cellIndex], b.cells[head.cellIndex], sign));
-  body.append(...rows);
+  const rows = [...body.rows].map((row) => ({ row, key: row.cells[head.cellIndex].dataset.sort }));
+  rows.sort((a, b) => compareKeys(a.key, b.key, sign));
+  body.append(...rows.map(({ row }) => row));
 }
 
 function paintDots() {
   for (const mark of document.querySelectorAll(".dot[data-colour]")) {
-    mark.style.background = colourOf(Number(mark.dataset.colour));
+    paint(mark, Number(mark.dataset.colour), colourOf(Number(mark.dataset.colour)));
   }
 }
 

@@ -5,75 +5,215 @@
   const given = dataOf("pictures");
   if (!given) return;
   const { keys, steps, strips, images, axis } = given;
-  const slider = byId("epoch");
-  const play = byId("play");
+  const [slider, other, play, compare, large] = ["epoch", "other", "play", "compare", "large"].map(byId);
   const groupOf = (key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : key);
   const groups = [...new Set(keys.map(groupOf))];
   // Everything at once where that fits a screen; else one kind at a time.
   let group = keys.length <= 4 || data.runs.length === 1 || groups.length === 1 ? "" : groups[0];
   let timer = 0;
 
-  function frameAt(frames, step) {
-    let found = null;
-    for (const frame of frames) if (frame[0] <= step) found = frame;
-    return found;
+  // Of many runs, only the rows on the screen and near it have tiles.
+  const FEW = 12;
+  const lazy = strips.length > FEW;
+
+  // ---- one picture ------------------------------------------------------------------------------------------
+  const urls = [];
+  const broken = new Set();
+
+  function urlOf(number) {
+    if (!urls[number]) {
+      urls[number] = URL.createObjectURL(new Blob([unpackBytes(images[number])], { type: "image/webp" }));
+      images[number] = null;
+    }
+    return urls[number];
   }
 
   // A frame is [step, image number] or [step, reason].
-  function showFrame(tile, step) {
-    const frame = frameAt(tile.frames, step);
-    const drawn = frame && typeof frame[1] === "number";
-    tile.image.hidden = !drawn;
-    tile.none.hidden = drawn;
-    tile.note.textContent = frame ? `${axis} ${frame[0]}` : "";
-    tile.note.classList.toggle("early", Boolean(frame) && frame[0] !== step);
-    if (drawn) {
-      const source = images[frame[1]];
-      if (tile.image.getAttribute("src") !== source) tile.image.src = source;
-      tile.image.alt = `${tile.key} of ${tile.label}, ${axis} ${frame[0]}`;
-    } else {
-      tile.image.alt = "";
-      tile.none.textContent = frame ? `not available: ${frame[1]}` : emptyWords(tile);
+  function frameAt(frames, step) {
+    let found = null;
+    for (const frame of frames) {
+      if (frame[0] > step) break;
+      found = frame;
     }
+    return found;
   }
 
-  function emptyWords(tile) {
+  const isDrawn = (frame) => Boolean(frame) && typeof frame[1] === "number" && !broken.has(frame[1]);
+
+  function wordsFor(tile, frame) {
+    if (frame) return `not available: ${typeof frame[1] === "number" ? "the browser cannot decode it" : frame[1]}`;
     return tile.frames.length ? `first picture at ${axis} ${tile.frames[0][0]}` : "no such picture";
   }
 
-  const tiles = [];
+  function makeView() {
+    // Decoded with the rest of the frame, so that all tiles change at once.
+    const image = make("img", { alt: "", decoding: "sync" });
+    const view = { image, none: make("span", { class: "none" }), note: make("span", { class: "note" }), number: -1 };
+    image.addEventListener("error", () => {
+      broken.add(view.number);
+      show();
+    });
+    return view;
+  }
+
+  function showView(tile, view, step) {
+    const frame = frameAt(tile.frames, step);
+    const drawn = isDrawn(frame);
+    const early = Boolean(frame) && frame[0] !== step;
+    view.image.hidden = !drawn;
+    view.none.hidden = drawn;
+    view.note.textContent = frame ? `${early ? "◂ " : ""}${axis} ${frame[0]}` : "";
+    view.note.title = early ? `nothing was logged at ${axis} ${step}: the nearest earlier one` : "";
+    view.note.classList.toggle("early", early);
+    view.none.textContent = drawn ? "" : wordsFor(tile, frame);
+    view.image.alt = drawn ? `${tile.key} of ${tile.label}, ${axis} ${frame[0]}` : "";
+    if (!drawn || view.number === frame[1]) return;
+    view.number = frame[1];
+    view.image.src = urlOf(frame[1]);
+  }
+
+  // ---- tiles and rows ---------------------------------------------------------------------------------------
+  const comparing = () => compare.getAttribute("aria-pressed") === "true";
+  const stepsShown = () => [slider, ...(comparing() ? [other] : [])].map((input) => steps[Number(input.value)]);
+
   function makeTile(run, key, frames) {
-    const tile = { run, key, label: data.runs[run].label, frames };
-    tile.image = make("img", { alt: "", decoding: "async" });
-    tile.none = make("div", { class: "none" });
-    tile.note = make("span", { class: "note" });
+    const tile = { run, key, label: data.runs[run].label, frames, views: [makeView(), makeView()] };
+    const views = tile.views.map(({ image, none }) => make("span", { class: "view" }, image, none));
+    tile.button = make("button", { type: "button", class: "open", title: "Enlarge" }, ...views);
+    tile.button.addEventListener("click", () => enlarge(tile));
     const what = make("span", { class: "what", title: key }, key);
-    tile.figure = make("figure", { class: "tile" }, tile.image, tile.none, make("figcaption", {}, what, tile.note));
-    tiles.push(tile);
-    return tile.figure;
+    const notes = tile.views.map(({ note }) => note);
+    tile.figure = make("figure", { class: "tile" }, tile.button, make("figcaption", {}, what, ...notes));
+    return tile;
+  }
+
+  function showTile(tile) {
+    const wanted = stepsShown();
+    tile.views.forEach((view, place) => {
+      view.image.parentElement.hidden = view.note.hidden = place >= wanted.length;
+      if (place < wanted.length) showView(tile, view, wanted[place]);
+    });
+    if (tile.button) tile.button.disabled = tile.views.slice(0, wanted.length).every((view) => view.image.hidden);
   }
 
   const rows = strips.map(({ run, frames }) => {
-    const strip = make("div", { class: "strip" }, ...keys.map((key, place) => makeTile(run, key, frames[place] || [])));
+    const strip = make("div", { class: "strip" });
     const title = make("h3", { dir: "auto", title: data.runs[run].label });
-    const row = make("div", { class: "row" }, title, strip);
-    byId("tiles").append(row);
-    return { run, row, title };
+    const row = { run, frames, strip, title, tiles: [], element: make("div", { class: "row" }, title, strip) };
+    row.element.hidden = true;
+    byId("tiles").append(row.element);
+    return row;
   });
 
-  function show() {
-    const step = steps[Number(slider.value)];
-    byId("epoch-shown").textContent = `${axis} ${step}`;
-    slider.setAttribute("aria-valuetext", `${axis} ${step}`);
-    for (const { run, row, title } of rows) {
-      row.hidden = !isShown(run);
-      title.hidden = data.runs.length === 1;
-      title.replaceChildren(dot(run), data.runs[run].label);
-    }
-    for (const tile of tiles) {
+  function setLive(row, on) {
+    if (on === row.tiles.length > 0) return;
+    // What scrolls away leaves its room behind.
+    if (!on) row.strip.style.minHeight = `${row.strip.offsetHeight}px`;
+    row.tiles = on ? keys.map((key, place) => makeTile(row.run, key, row.frames[place])) : [];
+    row.strip.replaceChildren(...row.tiles.map((tile) => tile.figure));
+    if (on) row.strip.style.minHeight = "";
+    showTiles(row);
+  }
+
+  function showTiles(row) {
+    for (const tile of row.tiles) {
       tile.figure.hidden = group !== "" && groupOf(tile.key) !== group;
-      if (isShown(tile.run) && !tile.figure.hidden) showFrame(tile, step);
+      if (!tile.figure.hidden) showTile(tile);
     }
+  }
+
+  function showTitle({ run, title }) {
+    const { label, status } = data.runs[run];
+    const ended = status === "FINISHED" ? [] : [make("span", { class: `status ${status.toLowerCase()}` }, ` ${status.toLowerCase()}`)];
+    title.hidden = data.runs.length === 1;
+    title.replaceChildren(dot(run), label, ...ended);
+  }
+
+  function countWords() {
+    const shown = rows.filter(({ run }) => isShown(run)).length;
+    const without = data.runs.length - rows.length;
+    const parts = [`${shown} of ${rows.length} runs with pictures`];
+    if (without) parts.push(`${without} have none`);
+    if (lazy) parts.push("rows are drawn as they come into view");
+    return data.runs.length === 1 ? "" : parts.join(" · ");
+  }
+
+  function tellStep(input, output) {
+    const step = `${axis} ${steps[Number(input.value)]}`;
+    byId(output).textContent = step;
+    input.setAttribute("aria-valuetext", step);
+  }
+
+  function show() {
+    tellStep(slider, "epoch-shown");
+    tellStep(other, "other-shown");
+    rows.forEach(showTiles);
+    showLarge();
+    lookAhead();
+  }
+
+  function showRuns() {
+    for (const row of rows) {
+      row.element.hidden = !isShown(row.run);
+      showTitle(row);
+    }
+    byId("pictures-count").textContent = countWords();
+    show();
+  }
+
+  // ---- the next pictures, decoded before they are asked for -------------------------------------------------
+  let ahead = [];
+  let waiting = 0;
+
+  const onScreen = ({ element }) => {
+    const { top, bottom } = element.getBoundingClientRect();
+    return !element.hidden && bottom > 0 && top < innerHeight;
+  };
+
+  function neighbours() {
+    const near = [1, -1].map((by) => steps[Number(slider.value) + by]).filter((step) => step !== undefined);
+    const tiles = rows.filter((row) => row.tiles.length && onScreen(row)).flatMap((row) => row.tiles);
+    const shown = tiles.filter((tile) => !tile.figure.hidden);
+    return near.flatMap((step) => shown.map((tile) => frameAt(tile.frames, step))).filter(isDrawn);
+  }
+
+  function lookAhead() {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      const before = new Map(ahead.map((image) => [image.src, image]));
+      ahead = [...new Set(neighbours().map((frame) => urlOf(frame[1])))].map((url) => {
+        const image = before.get(url) || Object.assign(new Image(), { src: url });
+        // What cannot be decoded says so when its turn comes.
+        if (!before.has(url)) image.decode().catch(() => {});
+        return image;
+      });
+    }, 30);
+  }
+
+  // ---- the large view ---------------------------------------------------------------------------------------
+  let opened = null;
+  const largeViews = [makeView(), makeView()];
+  byId("large-tile").append(...largeViews.map(({ image, none, note }) => make("span", { class: "view" }, image, none, note)));
+
+  function enlarge(tile) {
+    opened = { ...tile, button: null, views: largeViews };
+    byId("large-title").replaceChildren(...(data.runs.length > 1 ? [dot(tile.run), `${tile.label} · `] : []), tile.key);
+    large.showModal();
+    show();
+  }
+
+  function showLarge() {
+    if (!large.open || !opened) return;
+    showTile(opened);
+    // Disabled in earnest, a button would lose the keyboard's focus.
+    byId("earlier").setAttribute("aria-disabled", String(Number(slider.value) === 0));
+    byId("later").setAttribute("aria-disabled", String(Number(slider.value) === steps.length - 1));
+  }
+
+  // ---- controls ---------------------------------------------------------------------------------------------
+  function setStep(place) {
+    slider.value = place;
+    show();
   }
 
   function setPlaying(on) {
@@ -83,20 +223,19 @@
     if (!on) return;
     if (Number(slider.value) >= steps.length - 1) slider.value = 0;
     timer = setInterval(() => {
-      slider.value = Number(slider.value) + 1;
-      show();
+      setStep(Number(slider.value) + 1);
       if (Number(slider.value) >= steps.length - 1) setPlaying(false);
     }, 450);
     show();
   }
 
   function showGroups() {
-    if (groups.length < 2) return;
+    byId("kinds").hidden = groups.length < 2;
     const buttons = ["", ...groups].map((each) => {
       const button = make("button", { type: "button", "aria-pressed": String(each === group) }, each || "all");
       button.addEventListener("click", () => {
         group = each;
-        showGroups();
+        for (const one of button.parentElement.children) one.setAttribute("aria-pressed", String(one === button));
         show();
       });
       return button;
@@ -104,14 +243,48 @@
     byId("kinds").replaceChildren(...buttons);
   }
 
-  slider.max = steps.length - 1;
-  slider.value = steps.length - 1;
-  slider.addEventListener("input", () => {
-    setPlaying(false);
+  function setComparing(on) {
+    compare.setAttribute("aria-pressed", String(on));
+    byId("other-slide").hidden = !on;
+    byId("pictures").classList.toggle("comparing", on);
     show();
-  });
-  play.addEventListener("click", () => setPlaying(play.getAttribute("aria-pressed") !== "true"));
-  watchers.push(show);
+  }
+
+  function wire() {
+    slider.max = other.max = steps.length - 1;
+    slider.value = steps.length - 1;
+    slider.addEventListener("input", () => {
+      setPlaying(false);
+      show();
+    });
+    other.addEventListener("input", show);
+    play.addEventListener("click", () => setPlaying(play.getAttribute("aria-pressed") !== "true"));
+    compare.addEventListener("click", () => setComparing(!comparing()));
+    byId("close").addEventListener("click", () => large.close());
+    for (const [id, by] of [["earlier", -1], ["later", 1]]) byId(id).addEventListener("click", () => setStep(Number(slider.value) + by));
+    large.addEventListener("keydown", ({ key }) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
+      if (by) setStep(Number(slider.value) + by);
+    });
+    // A click beside the picture, on the dialog's own ground, closes it.
+    large.addEventListener("click", ({ target }) => {
+      if (target === large) large.close();
+    });
+  }
+
+  function watchRows() {
+    // The page itself as root: in a frame of another origin, a margin around the window has no effect.
+    const seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) setLive(rows.find(({ element }) => element === target), isIntersecting);
+      lookAhead();
+    }, { root: document, rootMargin: "500px 0px" });
+    rows.forEach(({ element }) => seen.observe(element));
+  }
+
+  wire();
+  watchers.push(showRuns);
   showGroups();
-  show();
+  showRuns();
+  if (lazy) watchRows();
+  else rows.forEach((row) => setLive(row, true));
 })();

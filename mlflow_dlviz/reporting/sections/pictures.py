@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.bundle import RunData
+from mlflow_dlviz.reporting.pictures import WIDTH
 from mlflow_dlviz.reporting.section import Section
 
 
@@ -15,11 +16,16 @@ def build(analysis: Analysis) -> Section:
     """All pictures, each different one stored once."""
     if not any(run.frames for run in analysis.runs):
         return Section("pictures", "Pictures", reason="no pictures were logged")
-    return Section("pictures", "Pictures", {}, strips(analysis.runs))
+    found = strips(analysis.runs)
+    return Section("pictures", "Pictures", {"width": WIDTH, "axis": found["axis"], "steps": found["steps"]}, found)
 
 
 def strips(runs: Sequence[RunData]) -> dict[str, Any]:
-    """What the slider needs, and each different picture once, as data URIs that the frames point to."""
+    """What the slider needs, and each different picture once, base64 of WebP that the frames point to.
+
+    strips: of each run with pictures, by key the frames in order, [step, number of the image] or, where there
+    is none, [step, the reason].
+    """
     keys = sorted({frame.key for run in runs for frame in run.frames})
     steps = sorted({frame.step for run in runs for frame in run.frames})
     numbers: dict[bytes, int] = {}
@@ -32,5 +38,5 @@ def strips(runs: Sequence[RunData]) -> dict[str, Any]:
         if run.frames:
             found.append({"run": place, "frames": list(by_key.values())})
     axis = axis_name([run for run in runs if run.frames])
-    images = ["data:image/webp;base64," + base64.b64encode(webp).decode("ascii") for webp in numbers]
+    images = [base64.b64encode(webp).decode("ascii") for webp in numbers]
     return {"keys": keys, "steps": steps, "strips": found, "axis": axis, "images": images}

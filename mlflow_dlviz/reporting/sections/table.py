@@ -8,7 +8,7 @@ from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.align import Best, Curve
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.bundle import RunData
-from mlflow_dlviz.reporting.cells import NOTHING, Cell, Table, duration, metric_name, number
+from mlflow_dlviz.reporting.cells import NOTHING, Cell, Table, difference, duration, metric_name, number, text
 from mlflow_dlviz.reporting.section import Section
 
 _BESIDE = 6
@@ -16,26 +16,30 @@ _BESIDE = 6
 
 def build(analysis: Analysis) -> Section:
     """The table of all runs."""
-    return Section("table", "Summary", {"table": summary(analysis), "goal": analysis.goal, "axis": analysis.axis})
+    goal = analysis.goal
+    values = {
+        "table": summary(analysis),
+        "goal": goal,
+        "smaller": goal is not None and analysis.smaller(goal),
+        "axis": analysis.axis,
+        "beside": len(beside_goal(analysis)),
+        "baseline": None if analysis.baseline is None else analysis.labels[analysis.baseline],
+    }
+    return Section("table", "Summary", values)
 
 
 def summary(analysis: Analysis) -> Table:
-    """Status, best and last value of the goal, other metrics at the best one's step, and the duration."""
-    goal = analysis.goal
-    beside = beside_goal(analysis)
-    heads: tuple[str, ...] = ("Status",)
-    if goal is not None:
-        heads += (f"best {goal}", f"last {goal}", *map(metric_name, beside))
-    heads += ("Duration",)
-    rows = [
-        (
-            _status(run),
-            *_goal_cells(analysis, place, beside),
-            duration(run.seconds, running=run.status == "RUNNING"),
-        )
-        for place, run in enumerate(analysis.runs)
-    ]
-    return Table(heads, tuple(rows))
+    """Status, best and last value of the goal, other metrics at the best one's step, and the duration.
+
+    With groups the group comes first; with a baseline the difference of the best value to the baseline's stands
+    behind it.
+    """
+    columns = [*_group_column(analysis), ("Status", "", [_status(run) for run in analysis.runs])]
+    columns += _goal_columns(analysis)
+    lasted = [duration(run.seconds, running=run.status == "RUNNING") for run in analysis.runs]
+    columns.append(("Duration", "", lasted))
+    rows = zip(*(cells for _, _, cells in columns), strict=True)
+    return Table(tuple(head for head, _, _ in columns), tuple(rows), tuple(note for _, note, _ in columns))
 
 
 def beside_goal(analysis: Analysis) -> list[tuple[str, str]]:
@@ -51,18 +55,59 @@ def beside_goal(analysis: Analysis) -> list[tuple[str, str]]:
     ][:_BESIDE]
 
 
-def _goal_cells(analysis: Analysis, place: int, beside: Sequence[tuple[str, str]]) -> list[Cell]:
-    if analysis.goal is None:
+Column = tuple[str, str, list[Cell]]
+
+
+def _group_column(analysis: Analysis) -> list[Column]:
+    # A group per run tells nothing that the run's own row does not.
+    if not 1 < len(analysis.groups) < len(analysis.runs):
         return []
-    of_run = analysis.curves[place]
-    found = analysis.best(place)
-    curve = of_run.get(align.split_half(analysis.goal))
-    there = [_at(of_run.get(other), found) for other in beside]
+    labels = [analysis.groups[analysis.group_of(place)].label for place in range(len(analysis.runs))]
+    return [("Group", "", list(map(text, labels)))]
+
+
+def _goal_columns(analysis: Analysis) -> list[Column]:
+    goal = analysis.goal
+    if goal is None:
+        return []
+    where = align.split_half(goal)
+    found = [analysis.best(place) for place in range(len(analysis.runs))]
+    curves = [of_run.get(where) for of_run in analysis.curves]
+    columns = [(f"best {goal}", _how_many(curves), list(map(_best, found, curves)))]
+    columns += _baseline_column(analysis, found)
+    columns.append((f"last {goal}", "", list(map(_last, curves))))
+    for other in beside_goal(analysis):
+        curves = [of_run.get(other) for of_run in analysis.curves]
+        columns.append((metric_name(other), _how_many(curves), list(map(_at, curves, found))))
+    return columns
+
+
+def _baseline_column(analysis: Analysis, found: Sequence[Best | None]) -> list[Column]:
+    reference = None if analysis.baseline is None else found[analysis.baseline]
+    if reference is None or analysis.goal is None:
+        return []
+    smaller = analysis.smaller(analysis.goal)
+    cells = [
+        Cell(NOTHING) if each is None else difference(each.value, reference.value, smaller=smaller)
+        for each in found
+    ]
+    cells[analysis.baseline] = Cell("baseline", 0.0)  # type: ignore[index]
+    return [("to the baseline", "", cells)]
+
+
+def _how_many(curves: Sequence[Curve | None]) -> str:
+    there = sum(curve is not None for curve in curves)
+    return "" if there == len(curves) else f"in {there} of {len(curves)} runs"
+
+
+def _best(found: Best | None, curve: Curve | None) -> Cell:
     if found is None:
-        nothing = Cell(NOTHING, title="never a finite value" if curve else "not logged")
-        return [nothing, number(align.last_value(curve)) if curve else nothing, *there]
-    best = number(found.value, note=f"@ {found.step}")
-    return [best, number(align.last_value(curve) if curve else None), *there]
+        return Cell(NOTHING, title="never a finite value" if curve else "not logged")
+    return number(found.value, note=f"@ {found.step}")
+
+
+def _last(curve: Curve | None) -> Cell:
+    return number(align.last_value(curve)) if curve else Cell(NOTHING, title="not logged")
 
 
 def _at(curve: Curve | None, found: Best | None) -> Cell:
@@ -70,4 +115,4 @@ def _at(curve: Curve | None, found: Best | None) -> Cell:
 
 
 def _status(run: RunData) -> Cell:
-    return Cell(run.status.lower(), run.status, status=True)
+    return Cell(run.status.lower(), run.status, kind="status")

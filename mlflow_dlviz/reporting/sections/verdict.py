@@ -1,31 +1,51 @@
-"""What the page says first: what was asked for, what was found, which run is best."""
+"""What the page says first: what was asked for, what was found, which run and which group are best."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from mlflow_dlviz import __version__
+from mlflow_dlviz.reporting import alarms, standings
+from mlflow_dlviz.reporting.alarm_kinds import SIGNS
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
-from mlflow_dlviz.reporting.bundle import Bundle, Query
-from mlflow_dlviz.reporting.cells import moment, number
+from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Query
+from mlflow_dlviz.reporting.cells import count, cut, duration_words, moment, number
 from mlflow_dlviz.reporting.section import Section
+from mlflow_dlviz.reporting.standings import Standing
+from mlflow_dlviz.reporting.statistics import Improvement
 
 # Anything more would be too wide to read; the full names are in the tables.
 _TITLE_LENGTH = 120
+_NAMED = 12
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are not in the report for one ``reason``; ``more`` beyond those ``named``."""
+
+    reason: str
+    count: int
+    named: tuple[str, ...]
+    more: int
 
 
 def build(analysis: Analysis) -> Section:
     """The page's header."""
     bundle = analysis.bundle
-    report = ("Report", f"{moment(int(analysis.generated * 1000))}, mlflow-dlviz {__version__}")
     values = {
         "title": title(bundle),
         "kind": _kind(bundle),
         "best": _best(analysis),
-        "facts": [*_facts(bundle), report],
+        "group": _group(analysis),
+        "health": _health(analysis),
+        "facts": facts(analysis),
         "notes": bundle.notes,
         "problems": bundle.problems,
-        "excluded": bundle.excluded,
+        "excluded": left_out(bundle.excluded),
+        "excluded_count": len(bundle.excluded),
     }
     return Section("verdict", "Verdict", values, button=False)
 
@@ -33,9 +53,21 @@ def build(analysis: Analysis) -> Section:
 def title(bundle: Bundle) -> str:
     """The run's name, or those of the experiments."""
     if len(bundle.runs) == 1:
-        return _cut(bundle.runs[0].name or bundle.runs[0].id)
+        return cut(bundle.runs[0].name or bundle.runs[0].id, _TITLE_LENGTH)
     names = list(dict.fromkeys(run.experiment for run in bundle.runs))
-    return _cut(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+    return cut(", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""), _TITLE_LENGTH)
+
+
+def left_out(excluded: Sequence[Excluded]) -> list[LeftOut]:
+    """By reason, the most frequent first."""
+    by_reason: dict[str, list[str]] = {}
+    for run in excluded:
+        by_reason.setdefault(run.reason, []).append(f"{run.name} ({run.id[:8]})" if run.name else run.id)
+    found = [
+        LeftOut(reason, len(names), tuple(names[:_NAMED]), max(0, len(names) - _NAMED))
+        for reason, names in by_reason.items()
+    ]
+    return sorted(found, key=lambda each: -each.count)
 
 
 def _best(analysis: Analysis) -> dict[str, Any] | None:
@@ -50,38 +82,112 @@ def _best(analysis: Analysis) -> dict[str, Any] | None:
         "step": found.step,
         "axis": axis_name(analysis.runs[:1]),
         "smaller": analysis.smaller(analysis.goal),
+        "said": analysis.options.direction(analysis.goal) is not None,
     }
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _TITLE_LENGTH else text[: _TITLE_LENGTH - 1] + "…"
+def _group(analysis: Analysis) -> dict[str, Any] | None:
+    """The group with the best IQM among those of two runs or more; None where there is nothing to compare."""
+    if len(analysis.groups) < 2 or analysis.goal is None:
+        return None
+    ranked = standings.standings(analysis)
+    # A group of one run is that run, which the best run has told already.
+    first = next((each for each in ranked if len(each.values) > 1), None)
+    if first is None:
+        return None
+    return {
+        "label": analysis.groups[first.group].label,
+        "goal": analysis.goal,
+        "iqm": number(first.iqm).text,
+        "interval": _interval(first.interval),
+        "counted": len(first.values),
+        "total": first.total,
+        "chance": _chance(analysis, first, ranked),
+    }
+
+
+def _chance(analysis: Analysis, first: Standing, ranked: Sequence[Standing]) -> dict[str, Any] | None:
+    """How sure it is that the best group beats the baseline's, or without a baseline the best of the others."""
+    if analysis.baseline is None:
+        other, what = next(each for each in ranked if each.group != first.group), "the next best"
+        found = standings.improvement(analysis, first, other)
+    else:
+        number_of = analysis.group_of(analysis.baseline)
+        other, what = next(each for each in ranked if each.group == number_of), "the baseline’s"
+        found = first.improvement
+    if other.group == first.group:
+        return {"own": True}
+    if found is None or not other.values:
+        return None
+    return {"own": False, "what": what, "label": analysis.groups[other.group].label, **_improvement(found)}
+
+
+def _improvement(found: Improvement) -> dict[str, Any]:
+    bounds = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
+    compared = f"n = {found.n_a} and {found.n_b}{', paired by seed' if found.paired else ''}"
+    return {"probability": f"{found.probability:.2f}", "bounds": bounds, "compared": compared}
+
+
+def _interval(interval: Any) -> str:
+    return "" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def _health(analysis: Analysis) -> list[dict[str, Any]]:
+    """A line per kind of alarm, the worst first: how many runs, and what."""
+    found = alarms.by_kind(alarms.alarms(analysis))
+    return [
+        {
+            "title": kind.title,
+            "severity": kind.severity,
+            "sign": SIGNS[kind.severity],
+            "runs": len({place for alarm in each for place in alarm.places}),
+        }
+        for kind, each in found
+    ]
+
+
+def facts(analysis: Analysis) -> list[tuple[str, str]]:
+    """Terms and texts: what was asked for, and what the report is made from."""
+    bundle = analysis.bundle
+    made = f"{moment(int(analysis.generated * 1000))}, mlflow-dlviz {__version__}, MLflow {version('mlflow')}"
+    report = ("Report", made)
+    if analysis.single:
+        run = bundle.runs[0]
+        return [("Run id", run.id), ("Started", moment(run.start)), *_whence(bundle), report]
+    found = len(bundle.runs) + len(bundle.excluded)
+    counts = ("Runs", f"{found} found, {len(bundle.runs)} used, {len(bundle.excluded)} left out")
+    baseline = [] if analysis.baseline is None else [("Baseline", analysis.labels[analysis.baseline])]
+    return [counts, *query_facts(bundle.query), *baseline, *_whence(bundle), report]
+
+
+def _whence(bundle: Bundle) -> list[tuple[str, str]]:
+    users = sorted({run.tags["mlflow.user"] for run in bundle.runs if run.tags.get("mlflow.user")})
+    logged_by = [("Logged by", cut(", ".join(users), _TITLE_LENGTH))] if users else []
+    return [("Server", bundle.query.server), *logged_by]
 
 
 def _kind(bundle: Bundle) -> str:
     if len(bundle.runs) == 1:
-        return f"Run in {_cut(bundle.runs[0].experiment)}"
+        return f"Run in {cut(bundle.runs[0].experiment, _TITLE_LENGTH)}"
     several = len({run.experiment for run in bundle.runs}) > 1
     return f"{len(bundle.runs)} runs of {'these experiments' if several else 'this experiment'}"
 
 
-def _facts(bundle: Bundle) -> list[tuple[str, str]]:
-    users = sorted({run.tags["mlflow.user"] for run in bundle.runs if run.tags.get("mlflow.user")})
-    logged_by = [("Logged by", _cut(", ".join(users)))] if users else []
-    if len(bundle.runs) == 1:
-        run = bundle.runs[0]
-        return [("Run id", run.id), ("Started", moment(run.start)), ("Server", bundle.query.server), *logged_by]
-    found = len(bundle.runs) + len(bundle.excluded)
-    counts = ("Runs", f"{found} found, {len(bundle.runs)} used, {len(bundle.excluded)} left out")
-    return [counts, *_query_facts(bundle.query), *logged_by]
-
-
-def _query_facts(query: Query) -> list[tuple[str, str]]:
-    facts = [("Server", query.server)]
+def query_facts(query: Query) -> list[tuple[str, str]]:
+    """``query`` in words; what was left as it is by default is not mentioned, but for the order."""
+    found = []
     if query.experiments or not query.run_ids:
-        facts.append(("Asked for", ", ".join(query.experiments) or "all experiments"))
+        found.append(("Experiments asked for", ", ".join(query.experiments) or "all"))
     if query.run_ids:
         shown = ", ".join(run_id[:8] for run_id in query.run_ids[:6])
-        facts.append(("Runs asked for", shown + (" …" if len(query.run_ids) > 6 else "")))
+        found.append(("Runs asked for", shown + (" …" if len(query.run_ids) > 6 else "")))
     if query.filters:
-        facts.append(("Filter", " or ".join(query.filters)))
-    return facts
+        found.append(("Filter", " or ".join(query.filters)))
+    if query.statuses:
+        found.append(("Status", " or ".join(query.statuses)))
+    if query.since is not None:
+        days = query.since / 86400
+        words = f"{count(round(days), 'day')}" if days.is_integer() else duration_words(query.since)
+        found.append(("Begun within", words))
+    order = ", ".join(query.order_by) or "newest first"
+    return [*found, ("Limit", f"{count(query.limit, 'run')}, {order}")]

@@ -1,0 +1,41 @@
+// The bar: how high it is, which section stands below it, and the focus that follows a jump.
+"use strict";
+
+(() => {
+  const bar = document.querySelector(".bar");
+  const buttons = [...bar.querySelectorAll("[data-go]")];
+  const setHeight = () => document.documentElement.style.setProperty("--bar-height", `${bar.offsetHeight}px`);
+
+  function markCurrent() {
+    const line = bar.getBoundingClientRect().bottom + 40;
+    const passed = buttons.filter((button) => byId(button.dataset.go).getBoundingClientRect().top <= line);
+    // Above the bar's resting place the verdict is read, not a section.
+    const current = bar.getBoundingClientRect().top <= 0 ? passed[passed.length - 1] : undefined;
+    for (const button of buttons) {
+      if (button === current) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+    // scrollIntoView would scroll the page as well.
+    const row = current && current.parentElement;
+    if (row) row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+  }
+
+  let waiting = false;
+  function markSoon() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      markCurrent();
+    });
+  }
+
+  for (const button of document.querySelectorAll("[data-go]")) {
+    // Whoever jumps by keyboard goes on from there, not from the bar.
+    button.addEventListener("click", () => byId(`${button.dataset.go}-title`).focus({ preventScroll: true }));
+  }
+  new ResizeObserver(setHeight).observe(bar);
+  addEventListener("scroll", markSoon, { passive: true });
+  setHeight();
+  markCurrent();
+})();
