@@ -12,6 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlflow_dlviz.reporting import fitting
 from mlflow_dlviz.reporting import options as asked
 from mlflow_dlviz.reporting.analysis import analyse
 from mlflow_dlviz.reporting.bundle import Bundle, Query
@@ -236,9 +237,18 @@ def _query(
 
 
 def _report(bundle: Bundle, options: asked.Options, reading: Reading) -> Report:
-    analysis = analyse(bundle, options, generated=generated_now(os.environ, time.time()))
+    generated = generated_now(os.environ, time.time())
+    while True:
+        analysis = analyse(bundle, options, generated=generated)
+        page = render(analysis)
+        fewer = fitting.smaller(
+            bundle, analysis, len(page.encode("utf-8", "replace")) - fitting.pictures_size(analysis)
+        )
+        if fewer is None:
+            break
+        bundle = fewer
     first = [*bundle.query.experiments, bundle.runs[0].experiment][0]
-    return Report(render(analysis), analysis, resolved_uri(reading.tracking_uri), first)
+    return Report(page, analysis, resolved_uri(reading.tracking_uri), first)
 
 
 def _nothing_words(bundle: Bundle) -> str:

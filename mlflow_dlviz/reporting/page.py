@@ -30,7 +30,6 @@ from mlflow_dlviz.reporting.sections import (
 
 SECTIONS = (
     verdict,
-    health,
     table,
     differences,
     curves,
@@ -38,6 +37,7 @@ SECTIONS = (
     sweep,
     pictures,
     distributions,
+    health,
     provenance,
 )
 """In the order of the page; each has a ``build(analysis) -> Section``."""
