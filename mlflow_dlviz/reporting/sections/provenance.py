@@ -120,6 +120,7 @@ def _sources(analysis: Analysis) -> Mapping[str, Callable[[RunData], str]]:
         "Source": tag("mlflow.source.name"),
         "Commit": tag("mlflow.source.git.commit"),
         "User": tag("mlflow.user"),
+        "Trained with": tag("dlviz.versions"),
         "Recorded": tag("dlviz.status"),
     }
 
