@@ -207,7 +207,7 @@ def _log(made: Report, told: dict[str, Any]) -> None:
     try:
         made.log(told["log_to"], name=Path(told["output"]).name, quiet=told["quiet"])
     # What was written is good all the same.
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError) as error:
         leave(PARTIAL, RuntimeError(f"{told['output']} is written, but could not be logged: {error}"))
 
 

@@ -107,13 +107,15 @@ def split_half(metric: str) -> tuple[str, str]:
     return match["base"], "train" if match["half"].startswith("train") else "val"
 
 
-def pair_halves(metrics: Iterable[str]) -> dict[tuple[str, str], str]:
+def pair_halves(metrics: Iterable[str], goal: str | None = None) -> dict[tuple[str, str], str]:
     """``{(base, half): metric}``; where a run logs one thing under two names, the shortest stands for it.
 
     Stock autologging logs "val_loss" and, on step 0 for every epoch, "validation_loss"; the shorter is right.
+    Any other ``goal`` that is asked for stands for itself: "train_loss" beside "loss" may be another figure.
     """
+    first = None if goal is None or goal.startswith("validation") else goal
     chosen: dict[tuple[str, str], str] = {}
-    for metric in sorted(metrics, key=lambda name: (len(name), name)):
+    for metric in sorted(metrics, key=lambda name: (name != first, len(name), name)):
         chosen.setdefault(split_half(metric), metric)
     return chosen
 

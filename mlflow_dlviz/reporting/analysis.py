@@ -79,7 +79,7 @@ def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:
     goal = _goal(bundle.runs, options)
     baseline = _baseline_id(bundle.runs, options)
     bundle = redaction.mask(bundle, options.redact)
-    curves = {run.id: run_curves(run) for run in bundle.runs}
+    curves = {run.id: run_curves(run, options.goal) for run in bundle.runs}
     runs = _ranked(bundle.runs, curves, goal, options)
     by_id = align.labels({run.id: run.name for run in runs})
     keys = _keys(runs, options)
@@ -97,11 +97,10 @@ def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:
     )
 
 
-def run_curves(run: RunData) -> dict[tuple[str, str], Curve]:
-    """``{(base, half): Curve}`` of what ``run`` logged."""
-    return {
-        place: align.clean(run.histories[metric]) for place, metric in align.pair_halves(run.histories).items()
-    }
+def run_curves(run: RunData, goal: str | None = None) -> dict[tuple[str, str], Curve]:
+    """``{(base, half): Curve}`` of what ``run`` logged; goal: asked for by its name."""
+    paired = align.pair_halves(run.histories, goal)
+    return {place: align.clean(run.histories[metric]) for place, metric in paired.items()}
 
 
 def axis_name(runs: Sequence[RunData]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from mlflow_dlviz.reporting.align import Curve
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.compaction import evenly
+from mlflow_dlviz.reporting.standings import left_out
 from mlflow_dlviz.reporting.statistics import Band, band
 
 LEAST = 3
@@ -27,8 +28,12 @@ class GroupCurve:
 
 
 def counted(analysis: Analysis) -> list[list[int]]:
-    """The places of the runs of each group that go into its figures."""
-    return [[place for place in group.members if analysis.counts(place)] for group in analysis.groups]
+    """The places of the runs of each group that go into its figures, diverged ones not; without a goal none is."""
+
+    def goes(place: int) -> bool:
+        return analysis.counts(place) if analysis.goal is None else not left_out(analysis, place)
+
+    return [[place for place in group.members if goes(place)] for group in analysis.groups]
 
 
 def group_curves(analysis: Analysis, places: Sequence[tuple[str, str]], steps: int) -> list[GroupCurve]:

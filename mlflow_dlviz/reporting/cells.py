@@ -108,9 +108,16 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 def moment(milliseconds: int | None) -> str:
     """A time in Unix milliseconds as "2026-05-01 12:00 UTC"."""
-    if milliseconds is None:
-        return NOTHING
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    found = utc(milliseconds)
+    return NOTHING if found is None else f"{found:%Y-%m-%d %H:%M} UTC"
+
+
+def utc(milliseconds: int | None) -> datetime | None:
+    """A time in Unix milliseconds; None for one beyond the year 9999, as of a run logged in other units."""
+    try:
+        return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def metric_name(place: tuple[str, str]) -> str:

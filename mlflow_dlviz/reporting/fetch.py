@@ -57,9 +57,9 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
     bundle; only an unreachable server, an unknown experiment and a bad filter raise.
     """
     client = connect(reading.tracking_uri)
-    found, excluded, notes = _find(client, query, reading)
+    found, excluded, notes, problems = _find(client, query, reading)
     with Cache(client.tracking_uri, off=not reading.cache, refresh=reading.refresh) as cache:
-        source = Source(client, found, reading, cache, progress or _silent, notes=notes)
+        source = Source(client, found, reading, cache, progress or _silent, notes, problems)
         series, errors = read_histories(source, options)
         frames = read_frames(source, options)
         numbers = read_numbers(source)
@@ -68,7 +68,7 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
         _run_data(run, names, series[run.info.run_id], frames[run.info.run_id], numbers.get(run.info.run_id, {}))
         for run in found
     ]
-    shown, empty = _without_empty(runs, errors)
+    shown, empty = _without_empty(runs, errors, options)
     return Bundle(
         replace(query, server=public_uri(client.tracking_uri)),
         tuple(shown),
@@ -81,7 +81,7 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
 def preview(query: Query, options: Options, reading: Reading) -> Preview:
     """What :func:`fetch` would read; no history, picture or number is. Raises as it does."""
     client = connect(reading.tracking_uri)
-    runs, excluded, notes = _find(client, query, reading)
+    runs, excluded, notes, problems = _find(client, query, reading)
     chosen, _ = choose_metrics(runs, options)
     names = experiment_names(client, (run.info.experiment_id for run in runs))
     return Preview(
@@ -93,7 +93,7 @@ def preview(query: Query, options: Options, reading: Reading) -> Preview:
         points=sum(_points(run, chosen[run.info.run_id]) for run in runs),
         pictured=sum(has_images(run.data.tags) for run in runs),
         excluded=tuple(excluded),
-        notes=tuple(notes),
+        notes=(*notes, *problems),
     )
 
 
@@ -101,36 +101,52 @@ def _silent(what: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def _find(client: MlflowClient, query: Query, reading: Reading) -> tuple[list[Run], list[Excluded], list[str]]:
-    named, missing = get_runs(client, query.run_ids, jobs=reading.jobs)
-    excluded = [Excluded(run_id, "", reason) for run_id, reason in missing.items()]
-    searched: list[Run] = []
+def _find(
+    client: MlflowClient, query: Query, reading: Reading
+) -> tuple[list[Run], list[Excluded], list[str], list[str]]:
+    """The runs to read, those that are left out, notes and problems."""
+    errors: dict[str, str] = {}
+    named, missing = get_runs(client, query.run_ids, jobs=reading.jobs, errors=errors)
+    problems = [f"Run {run_id} could not be read: {reason}" for run_id, reason in errors.items()]
+    searched = _searched(client, query) if query.experiments or not query.run_ids else []
     notes: list[str] = []
-    if query.experiments or not query.run_ids:
-        searched = find_runs(
+    found = [run for run in searched if REPORT_TAG not in run.data.tags]
+    if len(found) > query.limit:
+        first = (
+            f"first {query.limit} by {', '.join(query.order_by)}" if query.order_by else f"newest {query.limit}"
+        )
+        notes.append(f"More than {query.limit} runs match; the {first} are shown (limit={query.limit}).")
+    runs = {run.info.run_id: run for run in [*named, *found[: query.limit]] if REPORT_TAG not in run.data.tags}
+    reports = {run.info.run_id: run for run in [*named, *searched] if REPORT_TAG in run.data.tags}
+    excluded = [Excluded(run_id, "", reason) for run_id, reason in (missing | errors).items()]
+    excluded += [Excluded(run_id, run.info.run_name or "", "holds a report") for run_id, run in reports.items()]
+    return list(runs.values()), excluded, notes, problems
+
+
+def _searched(client: MlflowClient, query: Query) -> list[Run]:
+    """One more than the limit, where there are, as that tells whether there are; reports come on top."""
+    more = 1
+    while True:
+        found = find_runs(
             client,
             query.experiments,
             query.filters,
             statuses=query.statuses,
             since=query.since,
             order_by=query.order_by,
-            # One more than wanted tells whether there are more.
-            limit=query.limit + 1,
+            limit=query.limit + more,
         )
-    if len(searched) > query.limit:
-        first = (
-            f"first {query.limit} by {', '.join(query.order_by)}" if query.order_by else f"newest {query.limit}"
-        )
-        notes.append(f"More than {query.limit} runs match; the {first} are shown (limit={query.limit}).")
-    runs = {run.info.run_id: run for run in [*named, *searched[: query.limit]]}
-    reports = [run for run in runs.values() if REPORT_TAG in run.data.tags]
-    for run in reports:
-        excluded.append(Excluded(run.info.run_id, run.info.run_name or "", "holds a report"))
-        del runs[run.info.run_id]
-    return list(runs.values()), excluded, notes
+        reports = sum(REPORT_TAG in run.data.tags for run in found)
+        if len(found) < query.limit + more or reports < more:
+            return found
+        more = reports + 1
 
 
-def _without_empty(runs: Sequence[RunData], errors: Mapping[str, str]) -> tuple[list[RunData], list[Excluded]]:
+def _without_empty(
+    runs: Sequence[RunData], errors: Mapping[str, str], options: Options
+) -> tuple[list[RunData], list[Excluded]]:
+    narrowed = options.metrics or options.images != "*" or options.epochs
+    nothing = "none of the metrics and pictures asked for" if narrowed else "no metrics and no pictures"
     shown, empty = [], []
     for run in runs:
         if run.histories or run.frames:
@@ -138,7 +154,7 @@ def _without_empty(runs: Sequence[RunData], errors: Mapping[str, str]) -> tuple[
         elif run.id in errors:
             empty.append(Excluded(run.id, run.name, f"its metrics could not be read: {errors[run.id]}"))
         else:
-            empty.append(Excluded(run.id, run.name, "no metrics and no pictures"))
+            empty.append(Excluded(run.id, run.name, nothing))
     return shown, empty
 
 

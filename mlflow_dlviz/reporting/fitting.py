@@ -21,16 +21,20 @@ def smaller(bundle: Bundle, analysis: Analysis, size: int) -> Bundle | None:
     """``bundle`` with fewer runs, for a page of ``size`` bytes beside its pictures; None where that fits.
 
     Whole groups go, the worst first, so that no group's figures are of its better runs alone; never the best one
-    nor the baseline's.
+    nor the baseline's. Runs go where no groups were asked for. Where none can go, that is noted.
     """
     limit = analysis.options.max_mb * 1e6
-    kept = _kept(analysis, int(len(analysis.runs) * 0.95 * limit / size)) if size > _SLACK * limit else None
-    if kept is None or len(kept) == len(analysis.runs):
+    if size <= _SLACK * limit:
         return None
+    kept = _kept(analysis, int(len(analysis.runs) * 0.95 * limit / size))
     gone = [run for run in analysis.runs if run.id not in kept]
     allowed = f"the {analysis.options.max_mb:g} MB of --max-mb"
+    if not gone:
+        note = f"The page takes more than {allowed}: no run could be left out."
+        return None if note in bundle.notes else replace(bundle, notes=(*bundle.notes, note))
     by = f"worst by {analysis.goal}" if analysis.goal else "oldest"
-    note = f"{len(gone)} runs, the groups that are {by}, are left out to keep the page within {allowed}."
+    worst = f"the groups that are {by}" if analysis.options.group_by != () else f"the {by}"
+    note = f"{len(gone)} runs, {worst}, are left out to keep the page within {allowed}."
     return replace(
         bundle,
         runs=tuple(run for run in bundle.runs if run.id in kept),
@@ -41,11 +45,14 @@ def smaller(bundle: Bundle, analysis: Analysis, size: int) -> Bundle | None:
 
 def _kept(analysis: Analysis, most: int) -> set[str]:
     """The ids of the runs of as many groups as have at most so many runs."""
-    needed = {0, *(() if analysis.baseline is None else (analysis.group_of(analysis.baseline),))}
-    order = sorted(range(len(analysis.groups)), key=lambda number: number not in needed)
+    groups = [group.members for group in analysis.groups]
+    if analysis.options.group_by == ():
+        groups = [(place,) for place in range(len(analysis.runs))]
+    needed = {number for number, members in enumerate(groups) if not number or analysis.baseline in members}
+    order = sorted(range(len(groups)), key=lambda number: number not in needed)
     kept: set[str] = set()
     for number in order:
-        members = {analysis.runs[place].id for place in analysis.groups[number].members}
+        members = {analysis.runs[place].id for place in groups[number]}
         if number not in needed and len(kept) + len(members) > most:
             break
         kept |= members

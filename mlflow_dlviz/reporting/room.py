@@ -19,6 +19,7 @@ _FLOAT, _SHORT = 16 / 3, 8 / 3
 # a clock.
 _PAGE, _RUN, _LINE, _AVERAGES = 1_650_000, 1_800, 60, 180
 _CLOCKS, _BANDS = (256, 128), (24, 80)
+_FEWEST = 24
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ class Room:
 
     def points(self, weights: int) -> int:
         """How many points of a line that is too long are kept, with its averages by so many weights."""
-        return max(24, int((self.characters - _AVERAGES) / (_FLOAT + _SHORT + weights * _SHORT / 2)))
+        return max(_FEWEST, int((self.characters - _AVERAGES) / _shortened(weights)))
+
+    def cuts(self, curve: Curve, weights: int) -> bool:
+        """Whether ``curve`` is too long, and takes less when it is shortened."""
+        return cost(curve) > max(self.characters, _LINE + _AVERAGES + _FEWEST * _shortened(weights))
 
 
 def plan(analysis: Analysis, curves: Sequence[Curve], places: int) -> Room:
@@ -45,6 +50,11 @@ def plan(analysis: Analysis, curves: Sequence[Curve], places: int) -> Room:
     if whole == np.inf:
         return Room(whole, _CLOCKS[0], band)
     return Room(allowance(costs, left - _clocks(analysis, _CLOCKS[1])), _CLOCKS[1], band)
+
+
+def _shortened(weights: int) -> float:
+    """Characters of a point, with its share of the averages."""
+    return _FLOAT + _SHORT + weights * _SHORT / 2
 
 
 def cost(curve: Curve) -> float:

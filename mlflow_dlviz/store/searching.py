@@ -18,6 +18,7 @@ from mlflow_dlviz.store.server import first_line
 _PAGE = 1000
 # Asking for each of more experiments takes longer than a list of all.
 _FEW = 5
+_NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class UnknownExperiment(ValueError):
@@ -142,8 +143,13 @@ def _ordered(runs: Sequence[Run], order_by: Sequence[str]) -> list[Run]:
         return sorted(runs, key=lambda run: (-(run.info.start_time or 0), run.info.run_id))
 
 
-def get_runs(client: MlflowClient, run_ids: Sequence[str], *, jobs: int = 4) -> tuple[list[Run], dict[str, str]]:
-    """The runs with these ids, and why each missing one is missing."""
+def get_runs(
+    client: MlflowClient, run_ids: Sequence[str], *, jobs: int = 4, errors: dict[str, str] | None = None
+) -> tuple[list[Run], dict[str, str]]:
+    """The runs with these ids, and why each missing one is missing.
+
+    errors: given a dict, why a run could not be asked for is told there instead.
+    """
     runs: list[Run] = []
     missing: dict[str, str] = {}
     ids = list(dict.fromkeys(run_ids))
@@ -151,19 +157,21 @@ def get_runs(client: MlflowClient, run_ids: Sequence[str], *, jobs: int = 4) -> 
     found = {run_id: future.result() for run_id, future in completed(jobs, calls)}
     for run_id in ids:
         each = found[run_id]
-        if isinstance(each, str):
-            missing[run_id] = each
+        if isinstance(each, MlflowException):
+            told = missing if errors is None or each.error_code in _NO_SUCH_RUN else errors
+            told[run_id] = first_line(each.message)
+        elif each.info.lifecycle_stage != "active":
+            missing[run_id] = "deleted"
         else:
             runs.append(each)
     return runs, missing
 
 
-def _get_run(client: MlflowClient, run_id: str) -> Run | str:
+def _get_run(client: MlflowClient, run_id: str) -> Run | MlflowException:
     try:
-        run = client.get_run(run_id)
+        return client.get_run(run_id)
     except MlflowException as error:
-        return first_line(error.message)
-    return run if run.info.lifecycle_stage == "active" else "deleted"
+        return error
 
 
 LastPoints = Mapping[str, tuple[int, int, float]]

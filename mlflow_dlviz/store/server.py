@@ -54,8 +54,7 @@ def public_uri(uri: str) -> str:
     """``uri`` fit to be shown to others: without user, password, query and local folders."""
     parts = urlsplit(uri)
     if is_remote(uri):
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if uri.startswith(("databricks", "uc")):
         return uri.split(":")[0]
     if not parts.scheme or len(parts.scheme) == 1 or "/" in parts.path:

@@ -6,6 +6,7 @@ import pytest
 from builders import analysis_of, run_data, series
 
 from mlflow_dlviz.reporting.options import Choice
+from mlflow_dlviz.reporting.sections.curves import wanted_lines
 
 
 def names(analysis) -> list[str]:
@@ -43,6 +44,16 @@ def test_the_goal_that_two_names_share_is_ranked_as_it_is_shown():
     analysis = analysis_of(one, two, goal="validation_loss")
     assert names(analysis) == ["run-1", "run-2"]
     assert analysis.best(0).value == 0.2
+
+
+@pytest.mark.parametrize(("goal", "other"), [("train_loss", "loss"), ("eval_loss", "val_loss")])
+def test_a_goal_beside_a_shorter_name_is_ranked_by_its_own_values(goal, other):
+    one = run_data(1, histories={other: series(0.2), goal: series(0.9)})
+    two = run_data(2, histories={other: series(0.8), goal: series(0.1)})
+    analysis = analysis_of(one, two, goal=goal)
+    assert names(analysis) == ["run-2", "run-1"]
+    assert analysis.best(0).value == 0.1
+    assert [line.metric for line in wanted_lines(analysis)] == [goal, goal]
 
 
 def test_a_goal_that_no_run_has():

@@ -24,6 +24,14 @@ def test_the_middle_is_that_of_the_runs_that_count():
     assert (found.band.low < found.band.center).all()
 
 
+def test_a_diverged_run_is_in_no_curve_of_its_group():
+    runs = [run_data(number, histories={"loss": series(3, 2, 1)}) for number in range(3)]
+    diverged = run_data(9, histories={"loss": series(9, 9, np.nan)})
+    [found] = bands.group_curves(analysis_of(*runs, diverged), [LOSS], 80)
+    assert found.band.n.tolist() == [3, 3, 3]
+    np.testing.assert_allclose(found.band.center, [3, 2, 1])
+
+
 def test_each_run_ends_where_it_ends():
     lengths = (10, 10, 10, 5)
     runs = [run_data(number, histories={"loss": series(*range(length))}) for number, length in enumerate(lengths)]

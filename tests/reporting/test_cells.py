@@ -68,4 +68,6 @@ def test_durations(seconds, words):
 def test_times_and_counts():
     assert cells.moment(86_400_000) == "1970-01-02 00:00 UTC"
     assert cells.moment(None) == NOTHING
+    # Nanoseconds.
+    assert cells.moment(1_700_000_000_000_000_000) == NOTHING
     assert [cells.count(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

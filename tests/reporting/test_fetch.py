@@ -130,6 +130,28 @@ def test_what_is_missing_has_its_reason(experiment, make_run, client, store_uri)
     assert reasons[report] == "holds a report"
 
 
+def test_reports_do_not_count_where_the_limit_cuts(experiment, make_run, fetch, client):
+    for name in ("r0", "r1", "r2"):
+        make_run(name=name, metrics={"loss": [1.0]})
+    for _ in range(3):
+        client.create_run(experiment[0], run_name="page", tags={"dlviz.report": "true"})
+    by_name = ("attributes.run_name ASC",)
+    bundle = fetch(limit=2, order_by=by_name)
+    assert [run.name for run in bundle.runs] == ["r0", "r1"]
+    assert "More than 2 runs match" in bundle.notes[0]
+    assert [gone.reason for gone in bundle.excluded] == ["holds a report"] * 3
+    bundle = fetch(limit=3, order_by=by_name)
+    assert (len(bundle.runs), bundle.notes) == (3, ())
+
+
+def test_what_was_not_asked_for_is_not_called_missing(make_run, fetch):
+    make_run(metrics={"loss": [1.0]}, pictures={"a/x": [0]})
+    [gone] = fetch(metrics=(Choice("acc*"),), images="b/*").excluded
+    assert gone.reason == "none of the metrics and pictures asked for"
+    make_run(metrics={})
+    assert [gone.reason for gone in fetch().excluded] == ["no metrics and no pictures"]
+
+
 def test_only_the_metrics_that_are_asked_for_are_read(make_run, fetch, store_uri):
     make_run(metrics={"loss": [1.0], "val_loss": [2.0], "acc": [0.5], "best_acc": [0.5]})
     with statements(store_uri) as seen:
@@ -374,6 +396,20 @@ def test_a_server_that_fails_for_one_run_costs_that_run(mlflow_server, impatient
     assert [run.id for run in bundle.runs] == [good]
     assert [gone.id for gone in bundle.excluded] == [bad]
     assert f"run {bad}: loss: " in bundle.problems[0]
+
+
+def test_a_run_that_cannot_be_asked_for_is_a_problem(mlflow_server, impatient):
+    at = MlflowClient(mlflow_server)
+    experiment = at.create_experiment("one is refused")
+    good, bad = (log_run(at, experiment, name=name, metrics={"loss": [1.0]}) for name in ("good", "bad"))
+    with Between(mlflow_server) as between:
+        between.refuse = lambda path: 500 if "runs/get" in path and bad in path else None
+        query = Query("", run_ids=(good, bad, "0" * 32))
+        bundle = fetching.fetch(query, Options(), Reading(between.address))
+    assert [run.id for run in bundle.runs] == [good]
+    assert sorted(gone.id for gone in bundle.excluded) == sorted([bad, "0" * 32])
+    [problem] = bundle.problems
+    assert problem.startswith(f"Run {bad} could not be read: ")
 
 
 def test_the_current_server_is_the_default(experiment, make_run, store_uri):

@@ -32,7 +32,20 @@ def fitted(runs, size, **options):
 
 def test_a_page_that_fits_stays_as_it_is():
     assert fitted(groups(4), 10_400_000) is None
-    assert fitted(groups(1), 90_000_000) is None
+
+
+def test_where_no_run_can_go_it_is_said_once():
+    fewer = fitted(groups(1), 90_000_000)
+    assert len(fewer.runs) == 3
+    assert fewer.notes == ("The page takes more than the 10 MB of --max-mb: no run could be left out.",)
+    again = analyse(fewer, Options(max_mb=10.0), generated=0.0)
+    assert fitting.smaller(fewer, again, 90_000_000) is None
+
+
+def test_without_groups_the_worst_runs_go():
+    fewer = fitted(groups(10), 20_000_000, group_by=())
+    assert [run.params["setting"] for run in fewer.runs] == [str(n) for n in range(4) for _ in range(3)] + ["4", "4"]
+    assert "16 runs, the worst by loss, are left out" in fewer.notes[0]
 
 
 def test_the_worst_groups_go_whole():

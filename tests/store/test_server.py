@@ -20,6 +20,7 @@ def test_a_dead_server_is_told_at_once():
     ("uri", "shown"),
     [
         ("http://ada:pw@host.example:5000/base?x=1", "http://host.example:5000/base"),
+        ("http://ada:p@w@[::1]:5000", "http://[::1]:5000"),
         ("sqlite:////home/ada/work/mlflow.db", "sqlite: mlflow.db"),
         ("file:///home/ada/mlruns", "file: mlruns"),
         ("./mlruns", "file: mlruns"),

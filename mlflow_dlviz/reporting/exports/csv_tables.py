@@ -10,7 +10,6 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.bundle import RunData
-from mlflow_dlviz.reporting.cells import metric_name
+from mlflow_dlviz.reporting.cells import metric_name, utc
 from mlflow_dlviz.reporting.exports.files import whole_file
 from mlflow_dlviz.reporting.standings import Standing, standings
 
@@ -126,9 +125,8 @@ def _goal_cells(analysis: Analysis, number: int, places: Sequence[tuple[str, str
 
 
 def _time(milliseconds: int | None) -> str:
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    found = utc(milliseconds)
+    return "" if found is None else found.isoformat(timespec="milliseconds")
 
 
 def _datasets(run: RunData) -> str:

@@ -23,7 +23,7 @@ _HOW = (
 )
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # What would begin emphasis, code, a link, mathematics, or end a cell or heading. Between letters, "_" does not.
-_SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//))")
+_SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 # What would begin a list or a rule where a line begins.
 _BEGINNING = re.compile(r"^(\d{0,9})([-+.)])(?=[-\s]|$)")
 

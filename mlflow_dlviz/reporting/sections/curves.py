@@ -15,8 +15,9 @@ from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.bands import GroupCurve
 from mlflow_dlviz.reporting.clocks import Clock, own_times, run_clock
 from mlflow_dlviz.reporting.compaction import compact, evenly
-from mlflow_dlviz.reporting.room import Room, cost, plan
+from mlflow_dlviz.reporting.room import Room, plan
 from mlflow_dlviz.reporting.section import Section
+from mlflow_dlviz.reporting.standings import left_out
 from mlflow_dlviz.store.histories import Series
 
 STOPS = (0.0, 0.6, 0.8, 0.9, 0.95, 0.99)
@@ -63,7 +64,7 @@ def build(analysis: Analysis) -> Section:
         "panels": panels(analysis, lines, made, grouped),
     }
     values = {
-        "notes": [*_notes(analysis, lines, room), *(_group_notes(analysis) if grouped else [])],
+        "notes": [*_notes(analysis, lines, room, len(stops) - 1), *(_group_notes(analysis) if grouped else [])],
         "stops": stops,
         "stop": data["stop"],
         "grouped": bool(grouped),
@@ -77,7 +78,7 @@ def wanted_lines(analysis: Analysis) -> list[Line]:
     return [
         Line(run, metric, place, analysis.curves[run][place], data.histories[metric])
         for run, data in enumerate(analysis.runs)
-        for place, metric in sorted(align.pair_halves(data.histories).items())
+        for place, metric in sorted(align.pair_halves(data.histories, analysis.options.goal).items())
         if align.is_curve(metric) and analysis.options.wants(metric)
     ]
 
@@ -114,7 +115,7 @@ def line_data(line: Line, *, room: Room, weights: Sequence[float], clock: Clock 
     if lost := int((np.isfinite(values) & (values <= 0)).sum()):
         made["lost"] = lost
     kept: slice | np.ndarray = slice(None)
-    if cost(line.curve) > room.characters:
+    if room.cuts(line.curve, len(weights)):
         short = compact(values, room.points(len(weights)), weights)
         kept = short.places
         averages = encode.scaled(short.smoothed.ravel(), logarithmic=True)
@@ -168,9 +169,9 @@ def group_heads(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _notes(analysis: Analysis, lines: Sequence[Line], room: Room) -> list[str]:
+def _notes(analysis: Analysis, lines: Sequence[Line], room: Room, weights: int) -> list[str]:
     notes = []
-    cut = sum(cost(line.curve) > room.characters for line in lines)
+    cut = sum(room.cuts(line.curve, weights) for line in lines)
     if cut:
         notes.append(
             f"{cut} of {len(lines)} curves are too long for {analysis.options.max_mb:g} MB: of each stretch the "
@@ -187,7 +188,8 @@ def _group_notes(analysis: Analysis) -> list[str]:
     notes = []
     if len(analysis.groups) > FIRST:
         notes.append(f"Of {len(analysis.groups)} groups the {FIRST} with the best runs are drawn at first.")
-    aside = Counter(run.status.lower() for place, run in enumerate(analysis.runs) if not analysis.counts(place))
+    counted = {place for members in bands.counted(analysis) for place in members}
+    aside = Counter(left_out(analysis, place) for place in range(len(analysis.runs)) if place not in counted)
     if aside:
         told = ", ".join(f"{count} {status}" for status, count in sorted(aside.items()))
         notes.append(f"Not counted in the curves of groups: {told}.")

@@ -15,7 +15,9 @@ from mlflow_dlviz.reporting.section import Section
 def build(analysis: Analysis) -> Section:
     """All pictures, each different one stored once."""
     if not any(run.frames for run in analysis.runs):
-        return Section("pictures", "Pictures", reason="no pictures were logged")
+        narrowed = analysis.options.images != "*" or analysis.options.epochs
+        asked = " of the keys and epochs asked for" if narrowed else ""
+        return Section("pictures", "Pictures", reason=f"no pictures{asked} were logged")
     found = strips(analysis.runs)
     return Section("pictures", "Pictures", {"width": WIDTH, "axis": found["axis"], "steps": found["steps"]}, found)
 

@@ -107,17 +107,17 @@ def _group(analysis: Analysis) -> dict[str, Any] | None:
 
 
 def _chance(analysis: Analysis, first: Standing, ranked: Sequence[Standing]) -> dict[str, Any] | None:
-    """How sure it is that the best group beats the baseline's, or without a baseline the best of the others."""
+    """How sure it is that the best group beats the baseline's, or without a baseline the next best one."""
     if analysis.baseline is None:
-        other, what = next(each for each in ranked if each.group != first.group), "the next best"
-        found = standings.improvement(analysis, first, other)
+        other, what = next(iter(ranked[ranked.index(first) + 1 :]), None), "the next best"
+        found = None if other is None else standings.improvement(analysis, first, other)
     else:
         number_of = analysis.group_of(analysis.baseline)
         other, what = next(each for each in ranked if each.group == number_of), "the baseline’s"
         found = first.improvement
-    if other.group == first.group:
+    if other is not None and other.group == first.group:
         return {"own": True}
-    if found is None or not other.values:
+    if other is None or found is None:
         return None
     return {"own": False, "what": what, "label": analysis.groups[other.group].label, **_improvement(found)}
 

@@ -85,6 +85,10 @@ def test_without_three_runs_of_a_group_there_are_none():
     grouped = curves.build(analysis_of(*seeds(3), failed, group_by=()))
     assert grouped.data["groups"] == [{"label": "all runs", "members": [0, 1, 2], "of": 4}]
     assert grouped.values["notes"] == ["Not counted in the curves of groups: 1 failed."]
+    torn = run_data(8, histories={"loss": series(1, 2), "val_loss": series(0.1, np.nan)})
+    grouped = curves.build(analysis_of(*seeds(3), failed, torn, group_by=()))
+    assert [len(group["members"]) for group in grouped.data["groups"]] == [3]
+    assert grouped.values["notes"] == ["Not counted in the curves of groups: 1 diverged, 1 failed."]
 
 
 def test_the_smoothing_and_axis_asked_for_come_first():
@@ -114,6 +118,14 @@ def test_what_is_too_long_is_shortened_and_keeps_its_ends_and_says_so():
         whole = by_first[np.float32(kept[0])]
         assert (min(kept), max(kept), kept[-1]) == (whole.min(), whole.max(), whole[-1])
         assert len(kept) < 2000
+
+
+def test_no_curve_takes_more_shortened_than_whole():
+    rng = np.random.default_rng(0)
+    runs = [run_data(n, histories={f"m{k}": series(*rng.random(50)) for k in range(20)}) for n in range(60)]
+    large, small = (curves.build(analysis_of(*runs, max_mb=size)) for size in (12.0, 2.0))
+    assert len(json.dumps(small.data)) <= len(json.dumps(large.data))
+    assert small.values["notes"] == []
 
 
 def test_short_curves_leave_their_share_to_long_ones():

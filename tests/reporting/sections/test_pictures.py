@@ -14,6 +14,9 @@ def test_without_pictures_it_is_hidden_and_says_why():
     section = pictures.build(analysis_of(run_data(1), run_data(2)))
     assert section.reason == "no pictures were logged"
     assert "Pictures: no pictures were logged." in parse(run_data(1), run_data(2)).text
+    for told in ({"images": "b/*"}, {"epochs": (3,)}):
+        text = parse(run_data(1), run_data(2), **told).text
+        assert "Pictures: no pictures of the keys and epochs asked for were logged." in text
 
 
 def test_each_different_picture_is_there_once():

@@ -61,7 +61,9 @@ def test_a_group_of_one_run_is_not_the_best_group():
     lucky = run_data(99, params={"lr": "9", "seed": "0"}, histories={"val_loss": series(0.001)})
     told = verdict.build(analysis_of(lucky, *groups())).values["group"]
     assert told["label"] == "lr=0"
-    assert told["chance"]["label"] == "lr=9"
+    assert told["chance"]["label"] == "lr=1"
+    told = verdict.build(analysis_of(lucky, *groups()[::2])).values["group"]
+    assert (told["label"], told["chance"]) == ("lr=0", None)
 
 
 @pytest.mark.parametrize("told", [{"group_by": ()}, {"group_by": ("seed", "lr")}])
