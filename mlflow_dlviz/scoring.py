@@ -138,10 +138,15 @@ class Scoring:
         seen = {subset for subset, _ in self._counts}
         if self._validated and seen == {"training"} and not reasons:
             why = "the model's test_step does not call compute_metrics"
-            self._log.left_out("metrics of the validation set", why)
+            self._log.left_out("metrics of the validation set", self._why_nothing("validation", why))
         if "training" not in seen and ("" in reasons or not reasons):
             counted = "training" if self._counts else "whole"
-            self._log.left_out(f"metrics of the {counted} set", reasons.get("", self._watch.reason))
+            why = self._why_nothing("training", self._watch.reason)
+            self._log.left_out(f"metrics of the {counted} set", reasons.get("", why))
+
+    def _why_nothing(self, subset: str, otherwise: str) -> str:
+        listens = self._watch is not None and self._watch.listens(subset)
+        return "the weights of all its samples are 0" if self._options.weighted and listens else otherwise
 
     def _make_tally(self, output: Output) -> tuple[Any, str]:
         y, y_pred = _shape(output.y), _shape(output.y_pred)

@@ -334,3 +334,11 @@ def test_replicas_sum_to_what_one_would_count(store, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert "all as one" in done.stdout, done.stderr[-3000:]
+
+
+def test_weights_that_are_all_0_count_nothing_and_are_the_reason(fitted):
+    given = {"sample_weight": np.zeros(80), "validation_data": (X, X[:, 0] > 0, np.zeros(80))}
+    build = dense(1, "sigmoid")
+    history, entries, _ = fitted(build, X, X[:, 0] > 0, "binary_crossentropy", {"weighted": True}, **given)
+    assert "mcc" not in history
+    assert entries["metrics of the whole set"]["why"] == "the weights of all its samples are 0"

@@ -78,6 +78,10 @@ class Watch:
         }
         return {output: scores for output, scores in found.items() if _has_counted(scores)}
 
+    def listens(self, subset: str) -> bool:
+        """Whether the step of ``subset`` was seen to hand its predictions on, counted or not."""
+        return any(tally is not None and counted == subset for (_, counted), tally in self._tallies.items())
+
     def count(self, subset: str, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count one batch; subset: "training" or "validation"."""
         for output in split(self._model, y, y_pred, sample_weight):
