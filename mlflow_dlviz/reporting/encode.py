@@ -10,6 +10,7 @@ import numpy as np
 LARGEST = float(np.finfo(np.float32).max)
 """What is beyond is as good as infinite on the page."""
 
+_LARGEST_STEP = 2**63 - 1
 _TOP = 65534
 _GAP = 65535
 
@@ -58,6 +59,9 @@ def steps(values: np.ndarray) -> dict[str, Any] | None:
     if not count or (values[0] == 0 and values[-1] == count - 1):
         return None
     first, last = int(values[0]), int(values[-1])
+    # What 64 bits can't hold must not be worked out in them.
+    if (last - first) * count > _LARGEST_STEP:
+        return {"all": integers(values)}
     if (values - first == np.arange(count) * (last - first) // max(1, count - 1)).all():
         return {"first": first, "last": last}
     widths = np.diff(values)

@@ -18,7 +18,7 @@ from mlflow_dlviz.store.histories import Series
 from mlflow_dlviz.store.images import has_images
 from mlflow_dlviz.store.reports import REPORT_TAG
 from mlflow_dlviz.store.searching import experiment_names, find_runs, get_runs, last_points
-from mlflow_dlviz.store.server import connect, public_uri
+from mlflow_dlviz.store.server import answering, connect, public_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +57,8 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
     bundle; only an unreachable server, an unknown experiment and a bad filter raise.
     """
     client = connect(reading.tracking_uri)
-    found, excluded, notes, problems = _find(client, query, reading)
+    with answering(client.tracking_uri):
+        found, excluded, notes, problems = _find(client, query, reading)
     with Cache(client.tracking_uri, off=not reading.cache, refresh=reading.refresh) as cache:
         source = Source(client, found, reading, cache, progress or _silent, notes, problems)
         series, errors = read_histories(source, options)
@@ -81,7 +82,8 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
 def preview(query: Query, options: Options, reading: Reading) -> Preview:
     """What :func:`fetch` would read; no history, picture or number is. Raises as it does."""
     client = connect(reading.tracking_uri)
-    runs, excluded, notes, problems = _find(client, query, reading)
+    with answering(client.tracking_uri):
+        runs, excluded, notes, problems = _find(client, query, reading)
     chosen, _ = choose_metrics(runs, options)
     names = experiment_names(client, (run.info.experiment_id for run in runs))
     return Preview(

@@ -31,7 +31,7 @@ _TOKENS_OF_TEXT = frozenset([
 # fmt: on
 # What is a secret by its own form, wherever it stands.
 _FORMS = re.compile(
-    r"(?<=://)[^/\s:@?#]*:[^/\s@]+(?=@)"
+    r"(?<=://)[^/\s:@?#]*:[^/\s@]+(?:@[^/\s?#]*)?(?=@)"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bhf_[A-Za-z0-9]{20,}|\bsk-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\bdapi[0-9a-f]{32}\b|\bAIza[\w-]{35}"

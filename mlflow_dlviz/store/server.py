@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import mlflow
 import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) on the calling thread."""
@@ -15,6 +17,8 @@ Progress = Callable[[int, int], None]
 _REACH_SECONDS = 10.0
 # Said by a server, or by what stands before it, that can't work now.
 _BROKEN = (429, 500, 502, 503, 504)
+# The same in MLflow's words; of a request that it has given up, the first.
+_BROKEN_WORDS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 
 class ServerUnreachable(ConnectionError):
@@ -48,6 +52,18 @@ def check_reachable(uri: str, seconds: float = _REACH_SECONDS) -> None:
         raise ServerUnreachable(f"the tracking server at {public_uri(uri)} does not answer: {error}") from error
     if answer.status_code in _BROKEN:
         raise ServerUnreachable(f"the tracking server at {public_uri(uri)} answers {answer.status_code}")
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Raises ServerUnreachable where a server that was there a moment ago can't do what it is asked for."""
+    try:
+        yield
+    except MlflowException as error:
+        if is_remote(uri) and error.error_code in _BROKEN_WORDS:
+            told = first_line(error.message)
+            raise ServerUnreachable(f"the tracking server at {public_uri(uri)} fails: {told}") from error
+        raise
 
 
 def public_uri(uri: str) -> str:

@@ -186,6 +186,16 @@ def test_what_can_not_be_logged_is_written_all_the_same(logged, tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
+def test_a_run_that_is_deleted_before_it_is_logged_to(logged, store, tmp_path, monkeypatch):
+    other = store.create_run(store.get_run(logged).info.experiment_id).info.run_id
+    monkeypatch.setattr("mlflow_dlviz.reporting.check_run", lambda run_id, uri: store.delete_run(run_id))
+    result = call("report", "test", "--log-to", other)
+    assert result.exit_code == 4, result.output
+    assert "report.html is written, but could not be logged: " in result.stderr
+    assert "this run is deleted" in result.stderr
+    assert (tmp_path / "report.html").exists()
+
+
 def test_every_option_arrives():
     found = asked_by(_words(ALL))
     expected = api._request(("digits", "moons"), **ALL, tracking_uri=None, jobs=4, cache=True, refresh=False)

@@ -85,6 +85,8 @@ def test_steps_come_back(steps):
         ([0, 7, 15, 23, 31], {"first", "last"}),
         ([0, 1, 20], {"first", "widths"}),
         ([0, 1, 70_000], {"all"}),
+        ([-(2**63), 0, 2**63 - 1], {"all"}),
+        ([0, 2**62, 2**62 + 1], {"all"}),
     ],
 )
 def test_steps_take_no_more_than_they_must(steps, keys):

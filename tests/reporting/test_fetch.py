@@ -26,6 +26,7 @@ from mlflow_dlviz.reporting.options import Choice, Options
 from mlflow_dlviz.reporting.source import Reading
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.batch import pack
+from mlflow_dlviz.store.server import ServerUnreachable
 
 OURS = {"dlviz.status": "ok"}
 
@@ -396,6 +397,17 @@ def test_a_server_that_fails_for_one_run_costs_that_run(mlflow_server, impatient
     assert [run.id for run in bundle.runs] == [good]
     assert [gone.id for gone in bundle.excluded] == [bad]
     assert f"run {bad}: loss: " in bundle.problems[0]
+
+
+@pytest.mark.parametrize("path", ["get-by-name", "runs/search"])
+def test_a_server_that_fails_at_once_is_unreachable(mlflow_server, impatient, path):
+    name = f"fails at {path}"
+    MlflowClient(mlflow_server).create_experiment(name)
+    with Between(mlflow_server) as between:
+        between.refuse = lambda asked: 500 if path in asked else None
+        for read in (fetching.fetch, fetching.preview):
+            with pytest.raises(ServerUnreachable, match="fails: "):
+                read(Query("", experiments=(name,)), Options(), Reading(between.address))
 
 
 def test_a_run_that_cannot_be_asked_for_is_a_problem(mlflow_server, impatient):

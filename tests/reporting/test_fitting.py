@@ -44,7 +44,10 @@ def test_where_no_run_can_go_it_is_said_once():
 
 def test_without_groups_the_worst_runs_go():
     fewer = fitted(groups(10), 20_000_000, group_by=())
-    assert [run.params["setting"] for run in fewer.runs] == [str(n) for n in range(4) for _ in range(3)] + ["4", "4"]
+    assert [run.params["setting"] for run in fewer.runs] == [str(n) for n in range(4) for _ in range(3)] + [
+        "4",
+        "4",
+    ]
     assert "16 runs, the worst by loss, are left out" in fewer.notes[0]
 
 

@@ -47,6 +47,8 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4"
     ("text", "shown"),
     [
         ("https://ada:pw123@host/x", f"https://{MASK}@host/x"),
+        ("https://ada:p@w123@host/x", f"https://{MASK}@host/x"),
+        ("https://ada:pw123@host?to=a@b", f"https://{MASK}@host?to=a@b"),
         ("postgresql://u:p%40x@db:5432/m", f"postgresql://{MASK}@db:5432/m"),
         ("https://host/x?token=abcdef&page=2", f"https://host/x?token={MASK}&page=2"),
         ("https://host/x?a=1&api_key=abcdef", f"https://host/x?a=1&api_key={MASK}"),

@@ -58,6 +58,12 @@ def test_any_text_is_shown_and_means_nothing(text, place):
     assert "".join(words(page).split()) == "".join(f"{before}{expected}{after}".split())
 
 
+def test_what_github_would_link_without_being_asked_to():
+    assert escape("www.evil.example") == r"www\.evil.example"
+    assert escape("WWW.evil.example") == r"WWW\.evil.example"
+    assert escape("http://evil.example") == r"http\://evil.example"
+
+
 def test_the_best_comes_first_in_words_and_tables():
     page = words(rendered(markdown(analysis_of(*seeds(), baseline="run-3"))))
     assert page.startswith("vision Best run: run-0 , val_loss = 0.5 at step 1 (lower is better).")
