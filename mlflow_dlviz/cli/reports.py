@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_dlviz.cli.exits import PARTIAL, exit_codes, impatient, leave, printable
+from mlflow_dlviz.cli.exits import NOTHING, PARTIAL, exit_codes, impatient, leave, printable
 from mlflow_dlviz.cli.headings import Command, under
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _TOLD = 5
     default="epoch",
     show_default=True,
     type=click.Choice(["epoch", "step", "time"]),
-    help="What curves are drawn over at first.",
+    help="What curves are drawn over at first; epoch and step are what was logged as step.",
 )
 @_show("--baseline", metavar="RUN|best", help="Compare with this run: its id, its name, or the best one.")
 @_show(
@@ -212,7 +212,9 @@ def _log(made: Report, told: dict[str, Any]) -> None:
 
 
 def _tell_preview(preview: Preview) -> None:
-    _tell(preview.lines())
+    _tell([" ".join(line.split("\n")) for line in preview.lines()])
+    if not preview.runs:
+        sys.exit(NOTHING)
 
 
 def _leave_partial(problems: Sequence[str], *, everything: bool) -> None:

@@ -17,6 +17,7 @@ _SMALLER_IS_BETTER = frozenset([
     "loss", "error", "err", "mse", "mae", "rmse", "mape", "msle", "rmsle", "nll", "perplexity",
     "ppl", "ece", "brier", "crossentropy", "entropy", "divergence", "kl", "distance", "hinge",
     "poisson", "logcosh", "fid", "wer", "cer", "fpr", "fnr", "mce", "seconds", "time", "latency",
+    "cost", "regret", "bpd", "deviance", "misclassification", "fp", "fn", "false",
 ])
 # fmt: on
 # The order in which panels matter; what matches none of these is folded away.

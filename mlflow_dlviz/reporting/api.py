@@ -217,6 +217,8 @@ def _request(
     if isinstance(jobs, bool) or not isinstance(jobs, Integral) or not 1 <= int(jobs) <= _MOST_JOBS:
         raise ValueError(f"jobs={jobs!r}: expected a whole number from 1 to {_MOST_JOBS}")
     check_flags(cache=cache, refresh=refresh)
+    if refresh and not cache:
+        raise ValueError("refresh=True: expected cache=True beside it, as what is read again is kept")
     reading = Reading(resolved_uri(tracking_uri), int(jobs), cache=cache, refresh=refresh)
     return _Request(query, options, reading)
 

@@ -63,13 +63,14 @@ def find_run(tracking_uri: str | None, run_id: str) -> Run:
 def log_to_run(tracking_uri: str | None, run_id: str, content: bytes, name: str = _OWN_PAGE) -> Logged:
     """Log ``content`` as the file ``name`` at the root of a run's artifacts.
 
-    A run that mlflow_dlviz recorded has a "report.html" of its own; there, "comparison.html" is written.
+    A run that mlflow_dlviz recorded has a "report.html" of its own, another may have one of somebody's; there,
+    "comparison.html" is written.
     Raises as :func:`find_run`, and what MLflow raises when the file can't be sent.
     """
     run = find_run(tracking_uri, run_id)
-    if name == _OWN_PAGE and names.STATUS_TAG in run.data.tags:
-        name = _COMPARISON
     client = connect(tracking_uri)
+    if name == _OWN_PAGE and _has_a_page(client, run):
+        name = _COMPARISON
     _send(client, run_id, content, name)
     return Logged(run_id, name, ui_link(client.tracking_uri, run.info.experiment_id, run_id, name))
 
@@ -86,6 +87,14 @@ def log_to_new_run(tracking_uri: str | None, experiment: str, content: bytes, na
         raise
     client.set_terminated(run_id, "FINISHED")
     return Logged(run_id, name, ui_link(client.tracking_uri, experiment_id, run_id, name))
+
+
+def _has_a_page(client: MlflowClient, run: Run) -> bool:
+    # Ours may still be on its way; a run that holds reports gets the newer one in place of the older.
+    if names.STATUS_TAG in run.data.tags:
+        return True
+    there = any(item.path == _OWN_PAGE for item in client.list_artifacts(run.info.run_id))
+    return there and not any(run.data.tags.get(tag) == value for tag, value in _NEW.items())
 
 
 def ui_link(tracking_uri: str, experiment_id: str, run_id: str, path: str) -> str:

@@ -108,6 +108,7 @@ def test_verbose_says_how_it_was_read(logged, store, tmp_path):
         (["test", "--status", "failed"], 3, "no run matches"),
         (["test", "--tracking-uri", NOWHERE], 6, "127.0.0.1:9"),
         (["test", "--tracking-uri", NOWHERE, "--dry-run"], 6, "127.0.0.1:9"),
+        (["test", "--filter", "metrics.val_loss < -1", "--dry-run"], 3, "runs: 0"),
         (["test", "--tracking-uri", NOWHERE, "--log-to", "f" * 32], 6, "127.0.0.1:9"),
     ],
 )

@@ -61,7 +61,17 @@ def test_a_value_at_a_step_is_that_step_exactly():
 
 
 @pytest.mark.parametrize(
-    "name", ["loss", "val_loss", "mae", "val_mean_squared_error", "train/nll", "class_loss_3"]
+    "name",
+    [
+        "loss",
+        "val_loss",
+        "mae",
+        "val_mean_squared_error",
+        "train/nll",
+        "class_loss_3",
+        "val_false_positives",
+        "fn",
+    ],
 )
 def test_less_is_better_for_losses_and_errors(name):
     assert align.minimised(name)

@@ -52,6 +52,15 @@ def test_an_existing_run_keeps_what_it_has(store, trained):
     assert text_of(trained, "comparison.html").endswith("!")
 
 
+def test_a_page_of_somebody_elses_stays_and_an_older_report_goes(store):
+    foreign = store.create_run(store.get_experiment_by_name("test").experiment_id).info.run_id
+    assert reports.log_to_run(None, foreign, PAGE).path == "report.html"
+    assert reports.log_to_run(None, foreign, PAGE).path == "comparison.html"
+    own = reports.log_to_new_run(None, "test", PAGE).run_id
+    assert reports.log_to_run(None, own, PAGE + b"!").path == "report.html"
+    assert text_of(own, "report.html").endswith("!")
+
+
 @pytest.mark.parametrize("run_id", ["", "f" * 32, "../x", "a/b", 7, None])
 def test_a_run_that_is_not_there_is_named(store, run_id):
     with pytest.raises(ValueError, match="^log_to="):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_dlviz.reporting import encode
+from mlflow_dlviz.reporting import bands, encode
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.bundle import RunData
 from mlflow_dlviz.reporting.distributions import (
@@ -61,10 +61,11 @@ def build(analysis: Analysis) -> Section:
         return Section("distributions", "Distributions", reason=_NEEDED)
     shown, classes, epochs = fit(found, MAX_VALUES)
     axis = axis_name([analysis.runs[place] for leaf in shown for place in leaf.courses])
+    counted = {place for members in bands.counted(analysis) for place in members}
     data = {
         "axis": axis,
         "groups": [group.label for group in analysis.groups],
-        "counted": [analysis.counts(place) for place in range(len(analysis.runs))],
+        "counted": [place in counted for place in range(len(analysis.runs))],
         "leaves": [_leaf_json(leaf, classes, epochs) for leaf in shown],
     }
     stored = sorted({each.bins for leaf in shown for each in leaf.courses.values()})
