@@ -31,6 +31,10 @@ def test_a_fit_makes_and_ends_one_run(dlviz, store, runs, binary, table):
     assert steps(store, run.info.run_id, "val_mcc") == [0, 1]
     paths = {file.path for file in store.list_artifacts(run.info.run_id)}
     assert paths >= {"dlviz", "images", "report.html", "summary.png", "model_summary.txt"}
+    # The run's own page is made before it has a status, and knows all the same whose it is.
+    page = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/report.html")
+    assert "Runs recorded by mlflow-dlviz count epochs" in page
+    assert 'id="data-distributions"' in page
     assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"train", "eval"}
     assert mlflow.active_run() is None
 

@@ -24,10 +24,11 @@ _FALLBACKS = (
 @lru_cache(maxsize=1)
 def fonts() -> tuple[list[str], frozenset[int]]:
     """The font families to use, and every code point that one of them can draw."""
-    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    installed = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
-    charmaps = [font_manager.get_font(installed[name]).get_charmap() for name in families if name in installed]
-    return families, frozenset().union(*charmaps)
+    # Of one name there may be thin and bold files with fewer characters; this finds the one that is drawn with.
+    files = map(font_manager.findfont, families)
+    return families, frozenset().union(*(font_manager.get_font(file).get_charmap() for file in files))
 
 
 def _cell(character: str) -> int:

@@ -11,6 +11,7 @@ from mlflow_dlviz.reporting.align import Best, Curve
 from mlflow_dlviz.reporting.bundle import Bundle, RunData
 from mlflow_dlviz.reporting.grouping import Group
 from mlflow_dlviz.reporting.options import Options
+from mlflow_dlviz.store.names import is_recorded
 
 Curves = Mapping[tuple[str, str], Curve]
 """Of one run, by (base, half): ``("loss", "val")``."""
@@ -105,7 +106,7 @@ def run_curves(run: RunData, goal: str | None = None) -> dict[tuple[str, str], C
 
 def axis_name(runs: Sequence[RunData]) -> str:
     """What the steps of ``runs`` are: only our own runs are known to count in epochs."""
-    return "epoch" if all("dlviz.status" in run.tags for run in runs) else "step"
+    return "epoch" if all(is_recorded(run.tags) for run in runs) else "step"
 
 
 def _goal(runs: Sequence[RunData], options: Options) -> str | None:

@@ -10,7 +10,7 @@ from mlflow_dlviz.reporting.pictures import plan_frames, thin
 from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store.artifacts import Place, fetch_artifacts
 from mlflow_dlviz.store.load import numbers_folder, parse_numbers, unpack_bytes
-from mlflow_dlviz.store.names import STATUS_TAG
+from mlflow_dlviz.store.names import is_recorded
 from mlflow_dlviz.visual import Arrays
 
 VISUALS = ("probabilities",)
@@ -62,7 +62,7 @@ def _nested(planned: Paths, arrays: Mapping[Place, Arrays]) -> dict[str, Numbers
 
 
 def _listed(source: Source, visual: str) -> Paths:
-    ours = [run.info.run_id for run in source.runs if STATUS_TAG in run.data.tags]
+    ours = [run.info.run_id for run in source.runs if is_recorded(run.data.tags)]
     folder = numbers_folder(visual)
     top = read_folders(source, [(run_id, folder) for run_id in ours], "numbers")
     leaves = [(run_id, path[:-1]) for (run_id, _), paths in top.items() for path in paths if path.endswith("/")]

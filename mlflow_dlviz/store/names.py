@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 LEAF_LENGTH = 32
 """Longer leaves are cut: the UI's cards show about 24 characters, an index and a layer's own name."""
@@ -13,6 +14,7 @@ FITS = "dlviz/fits.json"
 STATUS_TAG = "dlviz.status"
 VERSIONS_TAG = "dlviz.versions"
 NEXT_EPOCH_TAG = "dlviz.next_epoch"
+_OWN_TAGS = (STATUS_TAG, VERSIONS_TAG, NEXT_EPOCH_TAG)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
 _UNSAFE_METRIC = re.compile(r"[^A-Za-z0-9_.\- /]+")
@@ -23,6 +25,11 @@ _PLACE = re.compile(r"\d{2,}\.")
 
 _DIGITS = 6
 _MARKED = re.compile(rf"-[0-9a-f]{{{_DIGITS}}}$")
+
+
+def is_recorded(tags: Mapping[str, str]) -> bool:
+    """Whether the run that has these tags is one of ours, from its first epoch on: its steps are epochs."""
+    return any(tag in tags for tag in _OWN_TAGS)
 
 
 def clean_leaf(name: str) -> str:

@@ -29,6 +29,11 @@ def decode(data):
     return Image.open(io.BytesIO(data))
 
 
+def test_what_the_drawing_font_has_is_drawn():
+    """Other faces of the same name, thin ones, may be installed, and have fewer characters."""
+    assert text("n ≥ 3, α → β, ½ × Ω, R²") == "n ≥ 3, α → β, ½ × Ω, R²"
+
+
 @given(st.text(max_size=80), st.integers(2, 40))
 def test_any_name_becomes_one_short_line_that_draws_without_a_warning(name, width):
     line = text(name, width)

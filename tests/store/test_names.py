@@ -112,3 +112,9 @@ def test_a_metric_keeps_what_mlflow_allows(name, clean):
 def test_epochs_sort_as_numbers():
     paths = [names.numbers_path("v", "leaf", epoch) for epoch in (2, 10, 100)]
     assert paths == sorted(paths)
+
+
+@pytest.mark.parametrize("tag", ["dlviz.status", "dlviz.versions", "dlviz.next_epoch"])
+def test_a_run_is_ours_before_it_has_a_status(tag):
+    assert names.is_recorded({tag: "x"})
+    assert not names.is_recorded({"dlviz.report": "true", "mlflow.user": "dlviz.status"})
