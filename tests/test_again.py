@@ -121,6 +121,7 @@ def test_an_initial_epoch_is_taken_as_it_is(dlviz, store, binary, table):
     assert list(dlviz.load(run.info.run_id, "probabilities")["validation"]) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_epochs_that_were_logged_already_are_not_logged_again(dlviz, store, binary, table):
     """A fit resumed from a checkpoint before the last epoch goes on behind what the run has."""
     dlviz.autolog(log_models=False, visuals=[])

@@ -290,6 +290,7 @@ class Deep(keras.Model):
         return self.head(x[:, :, 0])
 
 
+@pytest.mark.slow
 def test_five_hundred_layers(dlviz, store, runs, ledger, table):
     x, y, validation = table
     dlviz.autolog(log_models=False, visuals=["activations"])

@@ -8,6 +8,7 @@ import keras
 import mlflow
 import numpy as np
 import pytest
+from asking import quick
 
 
 def fit(model, table, **more):
@@ -144,7 +145,7 @@ class Inner(keras.callbacks.Callback):
         fit(self.make(), self.table, **self.options)
 
 
-@pytest.mark.parametrize("users_run", [False, True], ids=["own run", "user's run"])
+@pytest.mark.parametrize("users_run", quick([False, True], False), ids=["own run", "user's run"])
 def test_a_fit_in_a_callback_has_a_child_run(dlviz, store, runs, binary, table, users_run):
     dlviz.autolog(visuals=["probabilities"], log_models=False)
     with dlviz.paused():

@@ -187,7 +187,7 @@ def streams(kind, table):
         ("set", {}),
         pytest.param("set", {"jit_compile": True, "steps_per_execution": 2}, marks=pytest.mark.slow),
         pytest.param("set", {"run_eagerly": True}, marks=pytest.mark.slow),
-        ("generator", {"steps_per_execution": 3}),
+        pytest.param("generator", {"steps_per_execution": 3}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -214,6 +214,7 @@ def test_streams_are_left_as_they_were(dlviz, table, kind, options):
     assert set(models[1].evaluate(*table[2], verbose=0, return_dict=True)) == {"loss"}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_loads_where_we_are_not_installed(dlviz, table, binary, tmp_path):
     dlviz.autolog(log_models=False)
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")

@@ -203,7 +203,9 @@ def test_bad_scales_are_named():
         counted(np.zeros((4, 2)), np.zeros((4, 2)), centre=[1], scale=[1])
 
 
-@pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param({"jit_compile": True}, marks=pytest.mark.slow), {"steps_per_execution": 3}], ids=str
+)
 def test_in_fit_and_saved_it_gives_what_scikit_learn_gives(options, tmp_path):
     rng = np.random.default_rng(9)
     x = rng.normal(size=(60, 4)).astype("float32")

@@ -60,7 +60,8 @@ def test_scaled_is_true_to_a_part_of_the_range(values, logarithmic):
         # Half a part of 65,534, and the rounding of the arithmetic.
         bound = span / 131_000 + 1e-12 * np.abs(values[known]).max()
         if given["ratios"]:
-            bound = values[known] * 2e-3
+            decades = np.log(values[known].max()) - np.log(values[known].min())
+            bound = values[known] * (np.expm1(decades / 131_000) + 1e-9)
         assert (np.abs(found[known] - values[known]) <= bound).all()
 
 
