@@ -80,7 +80,7 @@ _TOLD = 5
     default="auto",
     show_default=True,
     metavar="KEYS|auto|none",
-    help="Params that tell groups of runs apart: lr,depth. auto: all that differ but the seeds.",
+    help="Params that tell groups of runs apart: lr,depth. auto: those that vary, but the seeds.",
 )
 @_show(
     "--seed-key",

@@ -18,6 +18,7 @@ _CLOCKS = frozenset(["seconds", "second", "time", "latency", "duration"])
 # Curves of fewer points in all may be alike by chance.
 _FEWEST_POINTS = 3
 _LISTED = 3
+_BOTH_HALVES = "on both training and validation data"
 
 _KEPT: WeakKeyDictionary[Analysis, tuple[Alarm, ...]] = WeakKeyDictionary()
 
@@ -39,14 +40,15 @@ def by_kind(found: Sequence[Alarm]) -> list[tuple[Kind, list[Alarm]]]:
 
 
 def unchecked(analysis: Analysis) -> tuple[str, ...]:
-    """What no run logs enough for, in words."""
+    """What no run logs enough for, or what is asked for does not show enough of, in words."""
     bases = {base for curves in analysis.curves for base, _ in curves}
     both = any((base, "train") in curves for curves in analysis.curves for base, half in curves if half == "val")
+    narrowed, shown = bool(analysis.options.metrics), "among the metrics shown"
     missing = {
-        "dead units (activations.dead is not logged)": any(map(is_dead_share, bases)),
-        "gradients (no norms are logged)": any(map(is_gradient, bases)),
-        "learning rate (not logged)": any(map(is_rate, bases)),
-        "overfitting (nothing is logged on both training and validation data)": both,
+        f"dead units (activations.dead is not {shown if narrowed else 'logged'})": any(map(is_dead_share, bases)),
+        f"gradients (no norms are {shown if narrowed else 'logged'})": any(map(is_gradient, bases)),
+        f"learning rate (not {shown if narrowed else 'logged'})": any(map(is_rate, bases)),
+        f"overfitting (nothing {shown if narrowed else 'is logged'} {_BOTH_HALVES})": both,
     }
     return tuple(words for words, there in missing.items() if not there)
 

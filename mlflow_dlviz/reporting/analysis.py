@@ -10,7 +10,7 @@ from mlflow_dlviz.reporting import align, grouping, redaction
 from mlflow_dlviz.reporting.align import Best, Curve
 from mlflow_dlviz.reporting.bundle import Bundle, RunData
 from mlflow_dlviz.reporting.grouping import Group
-from mlflow_dlviz.reporting.options import Options
+from mlflow_dlviz.reporting.options import Options, there_are
 from mlflow_dlviz.store.names import is_recorded
 
 Curves = Mapping[tuple[str, str], Curve]
@@ -83,7 +83,8 @@ def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:
     curves = {run.id: run_curves(run, options.goal) for run in bundle.runs}
     runs = _ranked(bundle.runs, curves, goal, options)
     by_id = align.labels({run.id: run.name for run in runs})
-    keys = _keys(runs, options)
+    keys = grouping.group_keys(runs, options)
+    strangers = options.group_by is None and bool(grouping.varying(runs, options))
     return Analysis(
         bundle=bundle,
         options=replace(options, baseline=_baseline_shown(runs, options, baseline)),
@@ -93,7 +94,7 @@ def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:
         goal=goal,
         baseline=_baseline(runs, options, baseline),
         keys=keys,
-        groups=grouping.group(runs, keys),
+        groups=grouping.group(runs, keys, strangers=strangers),
         generated=generated,
     )
 
@@ -112,8 +113,7 @@ def axis_name(runs: Sequence[RunData]) -> str:
 def _goal(runs: Sequence[RunData], options: Options) -> str | None:
     known = sorted({metric for run in runs for metric in run.histories})
     if options.goal is not None and options.goal not in known:
-        listed = ", ".join(known[:20]) or "no metrics"
-        raise ValueError(f"goal={options.goal!r}: no run has it; there are {listed}")
+        raise ValueError(f"goal={options.goal!r}: no run has it; {there_are(options.goal, known, 'metrics')}")
     if options.goal is not None:
         return options.goal
     wanted = [[metric for metric in run.histories if options.wants(metric)] for run in runs]
@@ -137,14 +137,6 @@ def _ranked(
         return found is None, value if smaller else -value, -(run.start or 0), run.id
 
     return tuple(sorted(runs, key=place))
-
-
-def _keys(runs: Sequence[RunData], options: Options) -> tuple[str, ...]:
-    keys = grouping.group_keys(runs, options)
-    if options.group_by is not None:
-        return keys
-    # Whose key was used to read the data is no difference between experiments.
-    return tuple(name for name in keys if not any(redaction.is_masked(run.params.get(name, "")) for run in runs))
 
 
 def _baseline_id(runs: Sequence[RunData], options: Options) -> str | None:

@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from mlflow_dlviz.reporting.align import is_curve
 from mlflow_dlviz.reporting.bundle import Bundle, Dataset, Excluded, Frame, Numbers, Query, RunData
 from mlflow_dlviz.reporting.fetch_metrics import choose_metrics, read_histories
 from mlflow_dlviz.reporting.fetch_numbers import read_numbers
 from mlflow_dlviz.reporting.fetch_pictures import read_frames
-from mlflow_dlviz.reporting.options import Options
+from mlflow_dlviz.reporting.options import Options, check_metrics
 from mlflow_dlviz.reporting.source import Progress, Reading, Source
 from mlflow_dlviz.store.cache import Cache
 from mlflow_dlviz.store.histories import Series
 from mlflow_dlviz.store.images import has_images
 from mlflow_dlviz.store.reports import REPORT_TAG
-from mlflow_dlviz.store.searching import experiment_names, find_runs, get_runs, last_points
+from mlflow_dlviz.store.searching import DELETED, experiment_names, find_runs, get_runs, last_points
 from mlflow_dlviz.store.server import answering, connect, public_uri
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
     client = connect(reading.tracking_uri)
     with answering(client.tracking_uri):
         found, excluded, notes, problems = _find(client, query, reading)
+    _check_metrics(found, options)
     with Cache(client.tracking_uri, off=not reading.cache, refresh=reading.refresh) as cache:
         source = Source(client, found, reading, cache, progress or _silent, notes, problems)
         series, errors = read_histories(source, options)
@@ -69,7 +71,8 @@ def fetch(query: Query, options: Options, reading: Reading, *, progress: Progres
         _run_data(run, names, series[run.info.run_id], frames[run.info.run_id], numbers.get(run.info.run_id, {}))
         for run in found
     ]
-    shown, empty = _without_empty(runs, errors, options)
+    whole = {run.info.run_id: run for run in found}
+    shown, empty = _without_empty(runs, whole, errors, options)
     return Bundle(
         replace(query, server=public_uri(client.tracking_uri)),
         tuple(shown),
@@ -84,6 +87,7 @@ def preview(query: Query, options: Options, reading: Reading) -> Preview:
     client = connect(reading.tracking_uri)
     with answering(client.tracking_uri):
         runs, excluded, notes, problems = _find(client, query, reading)
+    _check_metrics(runs, options)
     chosen, _ = choose_metrics(runs, options)
     names = experiment_names(client, (run.info.experiment_id for run in runs))
     return Preview(
@@ -103,13 +107,19 @@ def _silent(what: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
+def _check_metrics(runs: Sequence[Run], options: Options) -> None:
+    if runs:
+        check_metrics(options, (name for run in runs for name in run.data.metrics if is_curve(name)))
+
+
 def _find(
     client: MlflowClient, query: Query, reading: Reading
 ) -> tuple[list[Run], list[Excluded], list[str], list[str]]:
     """The runs to read, those that are left out, notes and problems."""
     errors: dict[str, str] = {}
     named, missing = get_runs(client, query.run_ids, jobs=reading.jobs, errors=errors)
-    problems = [f"Run {run_id} could not be read: {reason}" for run_id, reason in errors.items()]
+    absent = {run_id: reason for run_id, reason in missing.items() if reason != DELETED}
+    problems = [f"Run {run_id} could not be read: {reason}" for run_id, reason in (absent | errors).items()]
     searched = _searched(client, query) if query.experiments or not query.run_ids else []
     notes: list[str] = []
     found = [run for run in searched if REPORT_TAG not in run.data.tags]
@@ -145,10 +155,8 @@ def _searched(client: MlflowClient, query: Query) -> list[Run]:
 
 
 def _without_empty(
-    runs: Sequence[RunData], errors: Mapping[str, str], options: Options
+    runs: Sequence[RunData], found: Mapping[str, Run], errors: Mapping[str, str], options: Options
 ) -> tuple[list[RunData], list[Excluded]]:
-    narrowed = options.metrics or options.images != "*" or options.epochs
-    nothing = "none of the metrics and pictures asked for" if narrowed else "no metrics and no pictures"
     shown, empty = [], []
     for run in runs:
         if run.histories or run.frames:
@@ -156,8 +164,16 @@ def _without_empty(
         elif run.id in errors:
             empty.append(Excluded(run.id, run.name, f"its metrics could not be read: {errors[run.id]}"))
         else:
-            empty.append(Excluded(run.id, run.name, nothing))
+            empty.append(Excluded(run.id, run.name, _emptiness(found[run.id], options)))
     return shown, empty
+
+
+def _emptiness(run: Run, options: Options) -> str:
+    """Why nothing of ``run`` is there."""
+    metrics = bool(options.metrics) and any(map(is_curve, run.data.metrics))
+    pictures = (options.images != "*" or bool(options.epochs)) and has_images(run.data.tags)
+    asked = " and ".join(what for what, there in (("metrics", metrics), ("pictures", pictures)) if there)
+    return f"none of its {asked} was asked for" if asked else "no metrics and no pictures"
 
 
 def _run_data(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from mlflow_dlviz.reporting.bundle import Frame
-from mlflow_dlviz.reporting.options import Options
+from mlflow_dlviz.reporting.options import Options, there_are
 from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, WIDTH, plan_frames, shrink, within_budget
 from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store.artifacts import Fetched, Place, fetch_artifacts, list_folders
@@ -24,7 +24,7 @@ Tile = tuple[str, str, int]
 
 def read_frames(source: Source, options: Options) -> dict[str, list[Frame]]:
     """``{run_id: pictures}`` of all runs, as far as ``options`` show them and the page has room."""
-    refs = _chosen(_listed(source), options)
+    refs = _chosen(_known(source, options), options)
     steps = {place: sorted(by_step) for place, by_step in refs.items()}
     planned = plan_frames(steps, source.reading.max_frames)
     wanted = {
@@ -44,6 +44,17 @@ def read_frames(source: Source, options: Options) -> dict[str, list[Frame]]:
     for tile in kept:
         frames[tile[0]].append(drawn[tile])
     return frames
+
+
+def _known(source: Source, options: Options) -> Refs:
+    """All pictures. Raises ValueError if there are some and none is of the keys that ``options`` ask for."""
+    refs = _listed(source)
+    keys = {key for _, key in refs}
+    if keys and not any(fnmatchcase(key, options.images) for key in keys):
+        raise ValueError(
+            f"images={options.images!r}: no run has such a picture; {there_are(options.images, keys, 'pictures')}"
+        )
+    return refs
 
 
 def _listed(source: Source) -> Refs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ SEED_KEYS = ("seed", "random_seed", "random_state", "rng_seed", "global_seed")
 STATUSES = ("FINISHED", "RUNNING", "FAILED", "KILLED", "SCHEDULED")
 AXES = ("epoch", "step", "time")
 
+_LISTED = 20
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)([mhdw])")
 
@@ -31,7 +33,7 @@ class Choice:
 class Options:
     """How a report shows its runs; see :func:`mlflow_dlviz.report`.
 
-    group_by: names of params, () for no groups, None for all that differ but the seeds. epochs: of the pictures,
+    group_by: names of params, () for no groups, None for those that vary, seeds aside. epochs: of the pictures,
     -1 for the last, () for all. statuses: of the runs that count in the figures of groups.
     """
 
@@ -96,6 +98,32 @@ def check(
         redact=tuple(_regex(text) for text in texts("redact", redact)),
         statuses=counted,
     )
+
+
+def check_metrics(options: Options, names: Iterable[str]) -> None:
+    """Raises ValueError for a pattern of metrics that none of ``names``, those of all runs, matches."""
+    known = sorted(set(names))
+    for choice in options.metrics:
+        if any(fnmatchcase(name, choice.pattern) for name in known):
+            continue
+        pattern, separator, way = choice.pattern.rpartition(":")
+        if separator and any(fnmatchcase(name, pattern) for name in known):
+            raise ValueError(
+                f"metrics={choice.pattern!r}: expected ':min' or ':max' at the end, not {':' + way!r}"
+            )
+        raise ValueError(
+            f"metrics={choice.pattern!r}: no run has such a curve; {there_are(choice.pattern, known, 'metrics')}"
+        )
+
+
+def there_are(wanted: str, known: Iterable[str], what: str) -> str:
+    """In words what there is instead of ``wanted``, a name or pattern: the closest names, then the others."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(re.sub(r"[*?]", "", wanted), names, n=3, cutoff=0.5)
+    listed = list(dict.fromkeys([*near, *names]))
+    if not listed:
+        return f"there are no {what}"
+    return f"there are {', '.join(listed[:_LISTED])}" + (" …" if len(listed) > _LISTED else "")
 
 
 def texts(argument: str, value: Any) -> tuple[str, ...]:

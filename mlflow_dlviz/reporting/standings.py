@@ -10,6 +10,7 @@ import numpy as np
 
 from mlflow_dlviz.reporting import align, statistics
 from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.cells import count
 from mlflow_dlviz.reporting.statistics import Improvement, Interval
 
 NO_GOAL = "no goal"
@@ -66,6 +67,14 @@ def improvement(
         smaller=analysis.smaller(analysis.goal),
         pairs=pairs([seeds[place] for place in standing.places], [seeds[place] for place in reference.places]),
     )
+
+
+def too_few(found: Improvement) -> str:
+    """Why no probability is told of ``found``; "" if one is."""
+    if found.low is not None:
+        return ""
+    compared = f"{count(found.n_a, 'pair')} of one seed" if found.paired else f"n = {found.n_a} and {found.n_b}"
+    return f"too few runs ({compared})"
 
 
 def pairs(a: Sequence[tuple], b: Sequence[tuple]) -> list[tuple[int, int]] | None:

@@ -15,6 +15,9 @@ from mlflow.exceptions import MlflowException
 from mlflow_dlviz.store.parallel import completed
 from mlflow_dlviz.store.server import first_line
 
+DELETED = "deleted"
+"""Why a run that is in the trash is missing."""
+
 _PAGE = 1000
 # Asking for each of more experiments takes longer than a list of all.
 _FEW = 5
@@ -161,7 +164,7 @@ def get_runs(
             told = missing if errors is None or each.error_code in _NO_SUCH_RUN else errors
             told[run_id] = first_line(each.message)
         elif each.info.lifecycle_stage != "active":
-            missing[run_id] = "deleted"
+            missing[run_id] = DELETED
         else:
             runs.append(each)
     return runs, missing

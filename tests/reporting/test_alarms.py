@@ -8,6 +8,7 @@ from builders import analysis_of, run_data, series
 
 from mlflow_dlviz.reporting.alarm_kinds import KINDS
 from mlflow_dlviz.reporting.alarms import alarms, by_kind, unchecked
+from mlflow_dlviz.reporting.options import Choice
 
 OURS = {"dlviz.status": "ok"}
 
@@ -156,3 +157,5 @@ def test_the_worst_come_first():
 def test_what_cannot_be_judged_is_said():
     assert len(unchecked(analysis_of(run_data(histories={"bleu": series(1, 2)})))) == 4
     assert unchecked(analysis_of(healthy())) == ("gradients (no norms are logged)",)
+    narrowed = unchecked(analysis_of(healthy(), metrics=(Choice("*"),)))
+    assert narrowed == ("gradients (no norms are among the metrics shown)",)

@@ -95,3 +95,21 @@ def test_steps_are_epochs_where_all_runs_are_ours():
     ours = {"dlviz.status": "ok"}
     assert analysis_of(run_data(1, tags=ours), run_data(2, tags=ours)).axis == "epoch"
     assert analysis_of(run_data(1, tags=ours), run_data(2)).axis == "step"
+
+
+def test_repetitions_with_and_without_a_param_are_two_groups():
+    runs = [run_data(number, params={"dropout": "0.5"} if number % 2 else {}) for number in range(4)]
+    assert sorted(group.label for group in analysis_of(*runs).groups) == ["dropout=0.5", "without dropout"]
+
+
+def test_a_run_of_another_tool_is_a_group_of_its_own():
+    ours = [run_data(number, params={"lr": str(number // 2)}) for number in range(4)]
+    stock, by_hand = run_data(5, params={f"stock{number}": "1" for number in range(28)}), run_data(6)
+    analysis = analysis_of(*ours, stock, by_hand)
+    assert analysis.keys == ("lr",)
+    assert sorted(group.label for group in analysis.groups) == [
+        "lr=0",
+        "lr=1",
+        "run-5, without lr",
+        "run-6, without lr",
+    ]

@@ -233,7 +233,7 @@ def test_what_is_not_finite_or_not_positive_is_told(opened):
     page.locator("#log").check()
     wait_until(lambda: note.inner_text().endswith("1 value ≤ 0 not shown"))
     page.locator("#filter").fill("run-1")
-    wait_until(lambda: note.inner_text() == "in 2 of 3 runs")
+    wait_until(lambda: note.inner_text() == "")
     assert page.complaints == []
 
 
@@ -248,6 +248,57 @@ STROKES = """
       return lineTo.apply(this, at);
     };
 """
+
+
+def axis_ticks(page) -> list[float]:
+    """What stands on the horizontal axis of the panel that was drawn last."""
+    return page.evaluate("""() => {
+        const [{ below: [axis], x_range }] = Bokeh.documents.at(-1).roots();
+        return axis.ticker.get_ticks(x_range.start, x_range.end, x_range, 0).major;
+    }""")
+
+
+def test_between_two_epochs_there_is_no_tick_unless_it_is_a_time(opened):
+    page = opened(*(trained(number, histories={"loss": timed(np.arange(3.0), 0.01)}) for number in range(2)))
+    page.wait_for_timeout(300)
+    assert {0, 1, 2} == set(axis_ticks(page))
+    page.locator("#curves-x [data-to=relative]").click()
+    page.wait_for_timeout(500)
+    assert [tick for tick in axis_ticks(page) if tick % 1]
+
+
+def test_all_panels_are_there_for_paper_before_they_are_seen(page, opened):
+    page.set_viewport_size({"width": 500, "height": 500})
+    histories = {f"{name}{half}": timed(np.arange(5.0)) for name in ("loss", "mcc", "f1") for half in ("", "_k")}
+    opened(*(trained(number, histories=histories) for number in range(2)))
+    panels = page.locator("#panels .chart")
+    assert panels.count() > 2
+    wait_until(lambda: panels.evaluate_all("charts => charts.every((chart) => chart.childElementCount > 0)"))
+    assert page.complaints == []
+
+
+def test_a_filter_that_matches_nothing_says_so_and_notes_follow_it(opened):
+    extra = {"histories": {"loss": timed(np.arange(5.0)), "f1": timed(np.arange(5.0))}}
+    page = opened(trained(0, **extra), trained(1, **extra), trained(2))
+    note = page.locator("#curves .panel", has_text="f1").locator(".note").first
+    wait_until(lambda: note.inner_text() == "in 2 of 3 runs")
+    page.locator("#filter").fill("run-1")
+    wait_until(lambda: note.inner_text() == "")
+    page.locator("#filter").fill("zzz")
+    assert page.locator("#curves .nothing").inner_text() == "No run matches the filter."
+    assert page.locator("#curves .panel:visible").count() == 0
+    page.locator("#filter").fill("")
+    assert page.locator("#curves .nothing:visible").count() == 0
+    for box in page.locator("#table tbody input").all():
+        box.uncheck()
+    assert page.locator("#curves .nothing").inner_text() == "No run is ticked."
+    assert page.complaints == []
+
+
+def test_one_panel_uses_the_width(page, opened):
+    page.set_viewport_size({"width": 1300, "height": 900})
+    opened(*(trained(number, histories={"loss": timed(np.arange(5.0))}) for number in range(2)))
+    assert page.locator("#panels .panel").bounding_box()["width"] == pytest.approx(700)
 
 
 def test_a_long_curve_is_thinned_to_the_panel_and_whole_again_when_zoomed(page, opened):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zlib
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -264,6 +265,43 @@ def test_kinds_are_chosen_by_button(opened):
 # ---- in a sandboxed frame ------------------------------------------------------------------------------------
 
 
+def test_a_row_has_the_columns_of_its_experiment(opened):
+    digits, moons = ("activations/01.conv", "weights/a"), ("boundary/plane", "weights/b")
+    page = opened(
+        run_data(1, experiment="digits", tags=OURS, frames=frames("fox", (0,), digits)),
+        run_data(2, experiment="digits", tags=OURS, frames=frames("owl", (0,), digits[:1])),
+        run_data(3, experiment="moons", tags=OURS, frames=frames("elk", (0,), moons)),
+    )
+    rows = page.locator("#tiles .row")
+    titles = [row.locator(".what").all_inner_texts() for row in rows.all()]
+    assert titles == [list(digits), list(digits), list(moons)]
+    assert rows.nth(1).get_by_text("no such picture").count() == 1
+    page.locator("#kinds").get_by_role("button", name="boundary").click()
+    assert page.locator("#tiles .row:visible h3").all_inner_texts() == ["run-3"]
+    assert "2 of them none of this kind" in page.locator("#pictures-count").inner_text()
+
+
+def test_columns_stay_aligned_where_experiments_share_a_kind(opened):
+    keys = ("weights/a", "weights/b", "weights/c")
+    page = opened(
+        run_data(1, experiment="digits", tags=OURS, frames=frames("fox", (0,), keys)),
+        run_data(2, experiment="moons", tags=OURS, frames=frames("owl", (0,), keys[::2])),
+    )
+    rows = page.locator("#tiles .row")
+    assert rows.nth(1).locator(".what").all_inner_texts() == list(keys)
+
+
+def test_an_evolution_is_of_all_epochs_and_never_earlier(opened):
+    evolution = (Frame("probabilities/validation-evolution", 4, webp("evolution")),)
+    page = opened(run_data(1, tags=OURS, frames=frames("fox", (0, 4, 9)) + evolution), run_data(2))
+    tile = page.locator("#tiles .tile").nth(2)
+    for place in range(3):
+        page.locator("#epoch").fill(str(place))
+        wait_until(lambda: tile.locator("img:visible").count() == 1)
+        assert tile.inner_text().split() == ["probabilities/validation-evolution", "all", "epochs"]
+        assert tile.locator(".early").count() == 0
+
+
 def test_in_a_sandboxed_blob_frame_pictures_and_the_large_view_work(page, tmp_path):
     """As in MLflow's artifact viewer."""
     text = pages.render(analysis_of(*three_runs(), run_data(5, numbers=histograms(1))))
@@ -420,4 +458,33 @@ def test_both_fit_every_width(opened, page, width, scheme):
     page.locator("[data-go=distributions]").click()
     wait_until(lambda: inked(page) == 4)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.complaints == []
+
+
+def test_bins_of_few_samples_are_faded_and_not_joined(opened):
+    [run, *others] = four_runs()
+    few = histograms(0)
+    for stored in few["probabilities"]["validation"].values():
+        stored["counts"] = stored["counts"] // 2
+    page = opened(replace(run, numbers=few), *others)
+    page.locator("[data-go=distributions]").click()
+    wait_until(lambda: inked(page) == 4)
+    lines, dots = page.evaluate("""() => {
+        const found = Bokeh.documents.flatMap((each) => each.roots())
+            .find((model) => model.below[0].axis_label === "mean predicted probability");
+        const sources = found.renderers.map(({ data_source }) => data_source.data);
+        const heights = sources.find(({ ys, xs }) => xs && xs.length).ys;
+        const listed = (values) => Array.from(values, (value) => Number.isFinite(value) ? value : null);
+        return [Array.from(heights).flatMap((ys) => listed(ys)), listed(sources.at(-1).alpha)];
+    }""")
+    assert len(lines) == len(dots)
+    assert {alpha for alpha in dots} == {1, 0.3}
+    assert [value is None for value in lines] == [alpha < 1 for alpha in dots]
+
+
+def test_distributions_are_there_for_paper_before_they_are_seen(opened):
+    page = opened(*four_runs())
+    charts = page.locator("#spread-panels .chart")
+    wait_until(lambda: charts.evaluate_all("charts => charts.every((chart) => chart.childElementCount > 0)"))
+    assert page.evaluate("scrollY") == 0
     assert page.complaints == []

@@ -124,3 +124,22 @@ def test_of_very_many_runs_the_first_are_shown_the_others_found(page, tmp_path):
     page.keyboard.press("Enter")
     assert visible.count() == 230
     assert page.complaints == []
+
+
+def test_the_bar_fades_where_it_goes_on(page, saved):
+    page.set_viewport_size({"width": 450, "height": 800})
+    page.goto(saved.as_uri())
+    row = page.locator(".go")
+    assert row.get_attribute("class").split() == ["go", "more-right"]
+    row.evaluate("row => { row.scrollLeft = 40; }")
+    page.wait_for_timeout(200)
+    assert row.get_attribute("class").split() == ["go", "more-right", "more-left"]
+    page.set_viewport_size({"width": 1300, "height": 800})
+    page.wait_for_timeout(200)
+    assert row.get_attribute("class").split() == ["go"]
+
+
+def test_no_band_stands_between_health_and_its_first_alarm(page, saved):
+    page.goto(saved.as_uri())
+    head, first = (page.locator(f"#health {each}").first.bounding_box() for each in ("h2", "h3"))
+    assert first["y"] - head["y"] - head["height"] <= 14

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +129,8 @@ def test_what_is_missing_has_its_reason(experiment, make_run, client, store_uri)
     reasons = {gone.id: gone.reason for gone in bundle.excluded}
     assert reasons[deleted] == "deleted"
     assert "not found" in reasons["0" * 32]
+    [problem] = bundle.problems
+    assert problem.startswith(f"Run {'0' * 32} could not be read: ")
     assert reasons[report] == "holds a report"
 
 
@@ -147,9 +150,17 @@ def test_reports_do_not_count_where_the_limit_cuts(experiment, make_run, fetch, 
 
 def test_what_was_not_asked_for_is_not_called_missing(make_run, fetch):
     make_run(metrics={"loss": [1.0]}, pictures={"a/x": [0]})
-    [gone] = fetch(metrics=(Choice("acc*"),), images="b/*").excluded
-    assert gone.reason == "none of the metrics and pictures asked for"
+    make_run(metrics={"acc": [1.0]})
+    make_run(metrics={}, pictures={"b/x": [0]})
+
+    def reasons(**told):
+        return sorted(gone.reason for gone in fetch(**told).excluded)
+
+    assert reasons(metrics=(Choice("acc*"),), images="b/*") == ["none of its metrics and pictures was asked for"]
+    assert reasons(images="a/*") == ["none of its pictures was asked for"]
+    assert reasons(metrics=(Choice("loss"),)) == ["none of its metrics was asked for"]
     make_run(metrics={})
+    assert "no metrics and no pictures" in reasons(metrics=(Choice("loss"),))
     assert [gone.reason for gone in fetch().excluded] == ["no metrics and no pictures"]
 
 
@@ -179,7 +190,24 @@ def test_only_the_pictures_that_are_asked_for_are_read(make_run, fetch):
     assert shown(fetch(images="a/*")) == [("a/x", 0), ("a/x", 3), ("a/x", 7), ("a/y", 0), ("a/y", 3)]
     assert shown(fetch(epochs=(-1,))) == [("a/x", 7), ("a/y", 3), ("b/x", 0)]
     assert shown(fetch(epochs=(3, 5))) == [("a/x", 3), ("a/y", 3)]
-    assert shown(fetch(images="none")) == []
+    with pytest.raises(ValueError, match="images='b/y': no run has such a picture; there are b/x, a/x, a/y|a/y"):
+        fetch(images="b/y")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("nothing*", "metrics='nothing*': no run has such a curve; there are acc, loss, val_loss"),
+        ("val_lose", "metrics='val_lose': no run has such a curve; there are val_loss, loss, acc"),
+        ("val_loss:maxx", "metrics='val_loss:maxx': expected ':min' or ':max' at the end, not ':maxx'"),
+    ],
+)
+def test_metrics_that_no_run_has_are_refused(experiment, make_run, fetch, store_uri, pattern, said):
+    make_run(metrics={"loss": [1.0], "val_loss": [2.0]})
+    make_run(metrics={"acc": [0.5], "best_acc": [0.5]})
+    for read in (fetch, lambda **told: fetching.preview(*split_up(told, experiment[1], store_uri))):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            read(metrics=(Choice("*loss"), Choice(pattern)))
 
 
 def test_too_many_pictures_are_thinned_and_it_is_said(make_run, fetch):
@@ -420,7 +448,8 @@ def test_a_run_that_cannot_be_asked_for_is_a_problem(mlflow_server, impatient):
         bundle = fetching.fetch(query, Options(), Reading(between.address))
     assert [run.id for run in bundle.runs] == [good]
     assert sorted(gone.id for gone in bundle.excluded) == sorted([bad, "0" * 32])
-    [problem] = bundle.problems
+    absent, problem = sorted(bundle.problems, key=lambda each: bad in each)
+    assert "0" * 32 in absent
     assert problem.startswith(f"Run {bad} could not be read: ")
 
 

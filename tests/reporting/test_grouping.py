@@ -24,7 +24,7 @@ def test_equal_numbers_are_one_group_in_the_order_of_the_runs():
     assert [(each.label, each.values, each.members) for each in found] == [
         ("lr=0.1", ("0.1",), (0,)),
         ("lr=1e-3", ("1e-3",), (1, 2)),
-        ("lr=—", ("—",), (3,)),
+        ("without lr", ("—",), (3,)),
     ]
 
 
@@ -69,3 +69,52 @@ def test_a_key_is_refused_where_there_are_no_params():
 
 def test_no_groups_need_no_params():
     assert group_keys(runs({}), Options(group_by=())) == ()
+
+
+def test_what_only_one_run_has_tells_no_groups_apart():
+    stock = {f"stock{number}": str(number) for number in range(28)}
+    found = runs({"lr": "0.1"}, {"lr": "0.2"}, {"lr": "0.2"}, stock)
+    assert group_keys(found, Options()) == ("lr",)
+
+
+def test_keys_that_go_together_count_once():
+    found = runs(
+        {"optimizer_learning_rate": "0.1", "learning_rate": "0.1", "net": "a"},
+        {"optimizer_learning_rate": "0.2", "learning_rate": "2e-1", "net": "a"},
+        {"optimizer_learning_rate": "0.2", "learning_rate": "0.2", "net": "b"},
+    )
+    assert group_keys(found, Options()) == ("learning_rate", "net")
+
+
+def test_labels_leave_out_what_is_absent_or_shared():
+    found = group(runs({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "3"}, {"a": "1"}), ("a", "b", "c"))
+    assert [each.label for each in found] == ["b=2, c=3", "b=3", "without b, c"]
+    assert found[1].values == ("1", "3", "—")
+    [alone] = group(runs({"a": "1"}, {"a": "1"}), ("a",))
+    assert alone.label == "a=1"
+    assert group(runs({c: "1" for c in "abcde"}, {}), tuple("abcde"))[1].label == "without a, b, c and 2 more"
+
+
+def test_runs_of_which_no_key_is_known_are_no_repetitions():
+    found = runs({"lr": "1"}, {"lr": "2"}, {"x": "1"}, {})
+    assert [each.label for each in group(found, ("lr",), strangers=True)] == [
+        "lr=1",
+        "lr=2",
+        "run-2, without lr",
+        "run-3, without lr",
+    ]
+    assert [each.members for each in group(found, ("lr",))] == [(0,), (1,), (2, 3)]
+
+
+def test_where_nothing_varies_it_is_what_some_have_that_tells_apart():
+    found = runs({"dropout": "0.5", "verbose": "1"}, {"dropout": "0.5", "verbose": "1"}, {})
+    assert group_keys(found, Options()) == ("dropout",)
+    assert group_keys(found[:2], Options()) == ()
+
+
+def test_what_some_have_and_others_lack_tells_them_apart():
+    given = [{"lr": "1", "dropout": "0.5"}, {"lr": "1", "dropout": "0.5"}, {"lr": "1"}, {"lr": "2"}]
+    runs = [run_data(number, params={**params, "seed": str(number)}) for number, params in enumerate(given)]
+    keys = group_keys(runs, Options())
+    assert keys == ("dropout", "lr")
+    assert [group.members for group in group(runs, keys)] == [(0, 1), (2,), (3,)]

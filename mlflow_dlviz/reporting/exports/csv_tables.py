@@ -142,4 +142,6 @@ def _improvement(standing: Standing) -> list[Any]:
     found = standing.improvement
     if found is None:
         return [None] * 5
-    return [found.probability, found.low, found.high, found.n_b, str(found.paired).lower()]
+    # Below 3 runs no report tells a probability.
+    probability = None if found.low is None else found.probability
+    return [probability, found.low, found.high, found.n_b, str(found.paired).lower()]

@@ -11,7 +11,8 @@ from mlflow_dlviz.reporting.alarm_kinds import Alarm
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.cells import NOTHING, Cell, count, cut, number
 from mlflow_dlviz.reporting.sections import differences, table, verdict
-from mlflow_dlviz.reporting.standings import Standing, standings
+from mlflow_dlviz.reporting.standings import Standing, standings, too_few
+from mlflow_dlviz.reporting.statistics import Improvement
 
 _LONGEST = 80
 _RUNS = 200
@@ -80,6 +81,8 @@ def _best_group(group: dict[str, Any]) -> str:
         return line + "."
     bounds = f" ({chance['bounds']})" if chance["bounds"] else ""
     other = f"{chance['what']} group, {escape(chance['label'])}"
+    if chance["too_few"]:
+        return f"{line}. Whether it beats {other}, can't be told: {chance['too_few']}."
     return f"{line}. A run of it beats one of {other}, with probability {chance['probability']}{bounds}."
 
 
@@ -114,15 +117,18 @@ def _groups(analysis: Analysis) -> Iterator[str]:
 def _standing(analysis: Analysis, standing: Standing) -> list[str]:
     interval, found = standing.interval, standing.improvement
     left_out = ", ".join(f"{number} {reason}" for reason, number in standing.left_out.items())
-    bounds = "" if found is None or found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
     return [
         escape(analysis.groups[standing.group].label),
         f"{len(standing.values)} of {standing.total}",
         escape(left_out) or NOTHING,
         number(standing.iqm).text,
         NOTHING if interval is None else f"{interval.low:.4g} to {interval.high:.4g}",
-        NOTHING if found is None else f"{found.probability:.2f}{bounds}",
+        NOTHING if found is None else _chance(found),
     ]
+
+
+def _chance(found: Improvement) -> str:
+    return too_few(found) or f"{found.probability:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _differences(analysis: Analysis) -> Iterator[str]:

@@ -26,3 +26,11 @@ function chartFigure(options) {
   for (const grid of figure.center) grid.grid_line_color = css("--soft");
   return figure;
 }
+
+// Epochs and steps are whole: no tick between two.
+function tickWholes(figure) {
+  figure.below[0].ticker.min_interval = 1;
+}
+
+// What is not in view is drawn when there is time: a page that is being printed waits for no chart.
+const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work) : setTimeout(work, 50));

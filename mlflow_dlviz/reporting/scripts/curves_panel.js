@@ -125,11 +125,12 @@ const curvesPanel = curves && (() => {
 
   function noteOf(panel) {
     const lines = panel.lines.filter(curvesDrawn.lineShown);
-    const runs = new Set(panel.lines.map(({ run }) => run)).size;
+    const runs = new Set(panel.lines.map(({ run }) => run).filter(isShown)).size;
+    const all = data.runs.filter((_, run) => isShown(run)).length;
     const bad = new Set(lines.filter((line) => line.bad).map(({ run }) => run)).size;
     const lost = panel.log ? panel.shown.reduce((sum, curve) => sum + lostIn(curve), 0) : 0;
     return [
-      runs < data.runs.length ? `in ${runs} of ${data.runs.length} runs` : "",
+      runs < all ? `in ${runs} of ${all} runs` : "",
       bad ? `✕ not finite${data.runs.length > 1 ? ` in ${bad}` : ""}` : "",
       lost ? `${lost} value${lost === 1 ? "" : "s"} ≤ 0 not shown` : "",
     ].filter(Boolean).join(" · ");
@@ -195,6 +196,7 @@ const curvesPanel = curves && (() => {
     panel.view = panel.window = null;
     panel.chart.replaceChildren();
     const figure = chartFigure({ y_axis_type: panel.log ? "log" : "linear", ...AXES[curves.over](panel) });
+    if (curves.over === "step") tickWholes(figure);
     addGlyphs(panel, figure);
     refresh(panel);
     follow(panel, figure);
@@ -207,19 +209,30 @@ const curvesPanel = curves && (() => {
   return { draw, noteOf, refresh, refreshFocus };
 })();
 
-// One panel a frame, and only those in view: the others when they come into it.
+// One panel a frame, those in view first, the others when there is time.
 const curvesQueue = curves && (() => {
   const waiting = new Map();
   let asked = false;
 
-  function work() {
-    asked = false;
-    const next = [...waiting.keys()].find((panel) => panel.inView);
-    if (!next) return;
+  let resting = false;
+
+  function take(isNext) {
+    const next = [...waiting.keys()].find(isNext);
+    if (!next) return false;
     const anew = waiting.get(next) || !next.sources;
     waiting.delete(next);
     (anew ? curvesPanel.draw : curvesPanel.refresh)(next);
     wake();
+    return true;
+  }
+  function work() {
+    asked = false;
+    if (take((panel) => panel.inView) || resting) return;
+    resting = true;
+    whenIdle(() => {
+      resting = false;
+      take((panel) => panel.box.offsetParent);
+    });
   }
   function wake() {
     if (!asked && waiting.size) requestAnimationFrame(work);

@@ -7,6 +7,8 @@
   const { leaves, axis, groups, counted } = given;
   const FEW = 5;
   const MANY = 8;
+  // Below so many samples a bin's share says little.
+  const SAMPLES = 10;
   const slider = byId("spread-epoch");
   const finite = Number.isFinite;
   const percent = (share) => (share > 0 && share < 5e-5 ? "< 0.01 %" : `${Number((100 * share).toFixed(share < 0.0995 ? 2 : 0))} %`);
@@ -127,8 +129,10 @@
     lines: () => present().map(({ series, now }) => {
       const bins = now.either.flatMap((count, bin) => (count > 0 ? [bin] : []));
       const most = Math.max(...now.either);
-      return { series, dash: "solid", x: bins.map((bin) => now.scores[bin] / now.either[bin]), y: bins.map((bin) => now.own[bin] / now.either[bin]),
-        sizes: bins.map((bin) => 4 + 8 * Math.sqrt(now.either[bin] / most)) };
+      const shares = bins.map((bin) => now.own[bin] / now.either[bin]);
+      const known = bins.map((bin) => now.either[bin] >= SAMPLES);
+      return { series, dash: "solid", x: bins.map((bin) => now.scores[bin] / now.either[bin]), y: shares.map((share, at) => (known[at] ? share : NaN)),
+        dots: shares, alphas: known.map((each) => (each ? 1 : 0.3)), sizes: bins.map((bin) => 4 + 8 * Math.sqrt(now.either[bin] / most)) };
     }),
     told(x) {
       const bin = binAt(x);
@@ -190,12 +194,13 @@
   }
 
   function dotData(lines) {
-    const dots = { x: [], y: [], size: [], colour: [], shape: [] };
-    for (const { series, x, y, sizes } of lines) {
+    const dots = { x: [], y: [], size: [], alpha: [], colour: [], shape: [] };
+    for (const { series, x, y, dots: heights = y, alphas, sizes } of lines) {
       (sizes || []).forEach((size, place) => {
         if (!size) return;
         dots.x.push(x[place]);
-        dots.y.push(y[place]);
+        dots.y.push(heights[place]);
+        dots.alpha.push(alphas ? alphas[place] : 1);
         dots.size.push(size);
         dots.colour.push(hueOf(series.place));
         dots.shape.push(shapeOf(series.place));
@@ -222,6 +227,7 @@
       figure.left[0].major_label_overrides = new Map(panel.shares.map((share, place) => [places[place], percent(share)]));
     }
     if (panel.cursor) {
+      tickWholes(figure);
       panel.mark = new Bokeh.Span({ dimension: "height", line_color: muted, line_dash: "dotted", location: stepNow() });
       figure.add_layout(panel.mark);
     }
@@ -232,14 +238,15 @@
     panel.chart.replaceChildren();
     const figure = chartFigure(panel.options());
     addMarks(panel, figure);
-    const source = () => new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], x: [], y: [], size: [], colour: [], shape: [] } });
+    const source = () => new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], x: [], y: [], size: [], alpha: [], colour: [], shape: [] } });
     panel.sources = { solid: source(), dashed: source(), dots: source() };
     const colour = { field: "colour" };
     for (const dash of ["solid", "dashed"]) {
       figure.multi_line({ field: "xs" }, { field: "ys" },
         { source: panel.sources[dash], line_color: colour, line_width: panel.thin || isCrowded() ? 1 : 2, line_dash: dash });
     }
-    figure.scatter({ field: "x" }, { field: "y" }, { source: panel.sources.dots, size: { field: "size" }, marker: { field: "shape" }, color: colour });
+    figure.scatter({ field: "x" }, { field: "y" },
+      { source: panel.sources.dots, size: { field: "size" }, alpha: { field: "alpha" }, marker: { field: "shape" }, color: colour });
     refresh(panel);
     panel.toPixels = (x) => (x - figure.x_range.start) / (figure.x_range.end - figure.x_range.start) * panel.chart.clientWidth;
     for (const event of ["mousemove", "tap"]) figure.on_event(event, (at) => tell(panel, at));
@@ -357,7 +364,8 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       seen.unobserve(target);
-      draw(panels.find(({ box }) => box === target));
+      const panel = panels.find(({ box }) => box === target);
+      if (!panel.sources) draw(panel);
     }
   }, { root: document, rootMargin: "300px 0px" });
 
@@ -385,4 +393,9 @@
   watchers.push(show);
   setLeaf(0);
   panels.forEach(({ box }) => seen.observe(box));
+  const drawRest = () => whenIdle(() => {
+    const next = panels.find((panel) => !panel.sources && panel.box.offsetParent);
+    if (next) draw(next).then(drawRest);
+  });
+  drawRest();
 })();

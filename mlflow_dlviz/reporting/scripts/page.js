@@ -78,7 +78,19 @@ function showRow(row, run) {
   if (box) box.checked = ticked[run];
 }
 
+// One sentence instead of panels and rows without anything in them.
+function tellNothing() {
+  const none = !data.runs.some((_, run) => isShown(run));
+  const words = matching.includes(true) ? "No run is ticked." : "No run matches the filter.";
+  document.body.classList.toggle("none-shown", none);
+  for (const line of document.querySelectorAll(".nothing")) {
+    line.hidden = !none;
+    line.textContent = none ? words : "";
+  }
+}
+
 function runsChanged() {
+  tellNothing();
   runRows().forEach((each, run) => each.forEach((row) => showRow(row, run)));
   const count = byId("count");
   if (count) count.textContent = `${data.runs.filter((_, run) => isShown(run)).length} of ${data.runs.length} runs`;

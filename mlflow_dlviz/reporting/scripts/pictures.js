@@ -8,6 +8,7 @@
   const [slider, other, play, compare, large] = ["epoch", "other", "play", "compare", "large"].map(byId);
   const groupOf = (key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : key);
   const groups = [...new Set(keys.map(groupOf))];
+  const showsAll = (key) => key.endsWith("-evolution");
   // Everything at once where that fits a screen; else one kind at a time.
   let group = keys.length <= 4 || data.runs.length === 1 || groups.length === 1 ? "" : groups[0];
   let timer = 0;
@@ -38,6 +39,9 @@
     return found;
   }
 
+  // An evolution is one picture of all epochs, wherever the slider stands.
+  const frameOf = ({ key, frames }, step) => (showsAll(key) ? frames.at(-1) : frameAt(frames, step));
+
   const isDrawn = (frame) => Boolean(frame) && typeof frame[1] === "number" && !broken.has(frame[1]);
 
   function wordsFor(tile, frame) {
@@ -57,16 +61,17 @@
   }
 
   function showView(tile, view, step) {
-    const frame = frameAt(tile.frames, step);
+    const frame = frameOf(tile, step);
     const drawn = isDrawn(frame);
-    const early = Boolean(frame) && frame[0] !== step;
+    const early = Boolean(frame) && frame[0] !== step && !showsAll(tile.key);
+    const when = frame && (showsAll(tile.key) ? `all ${axis}s` : `${axis} ${frame[0]}`);
     view.image.hidden = !drawn;
     view.none.hidden = drawn;
-    view.note.textContent = frame ? `${early ? "◂ " : ""}${axis} ${frame[0]}` : "";
+    view.note.textContent = frame ? `${early ? "◂ " : ""}${when}` : "";
     view.note.title = early ? `nothing was logged at ${axis} ${step}: the nearest earlier one` : "";
     view.note.classList.toggle("early", early);
     view.none.textContent = drawn ? "" : wordsFor(tile, frame);
-    view.image.alt = drawn ? `${tile.key} of ${tile.label}, ${axis} ${frame[0]}` : "";
+    view.image.alt = drawn ? `${tile.key} of ${tile.label}, ${when}` : "";
     if (!drawn || view.number === frame[1]) return;
     view.number = frame[1];
     view.image.src = urlOf(frame[1]);
@@ -96,10 +101,32 @@
     if (tile.button) tile.button.disabled = tile.views.slice(0, wanted.length).every((view) => view.image.hidden);
   }
 
+  // The keys of each experiment's runs. One that none of them has keeps its column only where another experiment has
+  // pictures of the same kind and key to stand above or below.
+  const known = new Map();
+  for (const { run, frames } of strips) {
+    const { experiment } = data.runs[run];
+    if (!known.has(experiment)) known.set(experiment, new Set());
+    frames.forEach((each, place) => each.length && known.get(experiment).add(keys[place]));
+  }
+
+  function columnsOf(own) {
+    const others = [...known.values()].filter((other) => other !== own);
+    const beside = new Set();
+    for (const other of others) {
+      const shared = new Set([...other].filter((key) => own.has(key)).map(groupOf));
+      for (const key of other) if (shared.has(groupOf(key))) beside.add(key);
+    }
+    return keys.flatMap((key, place) => (own.has(key) || beside.has(key) ? [place] : []));
+  }
+  const columns = new Map([...known].map(([experiment, own]) => [experiment, columnsOf(own)]));
+  const ofKind = (key) => group === "" || groupOf(key) === group;
+
   const rows = strips.map(({ run, frames }) => {
     const strip = make("div", { class: "strip" });
     const title = make("h3", { dir: "auto", title: data.runs[run].label });
-    const row = { run, frames, strip, title, tiles: [], element: make("div", { class: "row" }, title, strip) };
+    const places = columns.get(data.runs[run].experiment);
+    const row = { run, frames, places, strip, title, tiles: [], element: make("div", { class: "row" }, title, strip) };
     row.element.hidden = true;
     byId("tiles").append(row.element);
     return row;
@@ -109,7 +136,7 @@
     if (on === row.tiles.length > 0) return;
     // What scrolls away leaves its room behind.
     if (!on) row.strip.style.minHeight = `${row.strip.offsetHeight}px`;
-    row.tiles = on ? keys.map((key, place) => makeTile(row.run, key, row.frames[place])) : [];
+    row.tiles = on ? row.places.map((place) => makeTile(row.run, keys[place], row.frames[place])) : [];
     row.strip.replaceChildren(...row.tiles.map((tile) => tile.figure));
     if (on) row.strip.style.minHeight = "";
     showTiles(row);
@@ -117,7 +144,7 @@
 
   function showTiles(row) {
     for (const tile of row.tiles) {
-      tile.figure.hidden = group !== "" && groupOf(tile.key) !== group;
+      tile.figure.hidden = !ofKind(tile.key);
       if (!tile.figure.hidden) showTile(tile);
     }
   }
@@ -129,10 +156,15 @@
     title.replaceChildren(dot(run), label, ...ended);
   }
 
+  const hasKind = ({ places }) => places.some((place) => ofKind(keys[place]));
+
   function countWords() {
-    const shown = rows.filter(({ run }) => isShown(run)).length;
+    const found = rows.filter(({ run }) => isShown(run));
+    const shown = found.length;
+    const other = found.filter((row) => !hasKind(row)).length;
     const without = data.runs.length - rows.length;
     const parts = [`${shown} of ${rows.length} runs with pictures`];
+    if (other) parts.push(`${other} of them none of this kind`);
     if (without) parts.push(`${without} have none`);
     if (lazy) parts.push("rows are drawn as they come into view");
     return data.runs.length === 1 ? "" : parts.join(" · ");
@@ -154,7 +186,7 @@
 
   function showRuns() {
     for (const row of rows) {
-      row.element.hidden = !isShown(row.run);
+      row.element.hidden = !isShown(row.run) || !hasKind(row);
       showTitle(row);
     }
     byId("pictures-count").textContent = countWords();
@@ -174,7 +206,7 @@
     const near = [1, -1].map((by) => steps[Number(slider.value) + by]).filter((step) => step !== undefined);
     const tiles = rows.filter((row) => row.tiles.length && onScreen(row)).flatMap((row) => row.tiles);
     const shown = tiles.filter((tile) => !tile.figure.hidden);
-    return near.flatMap((step) => shown.map((tile) => frameAt(tile.frames, step))).filter(isDrawn);
+    return near.flatMap((step) => shown.map((tile) => frameOf(tile, step))).filter(isDrawn);
   }
 
   function lookAhead() {
@@ -236,7 +268,7 @@
       button.addEventListener("click", () => {
         group = each;
         for (const one of button.parentElement.children) one.setAttribute("aria-pressed", String(one === button));
-        show();
+        showRuns();
       });
       return button;
     });

@@ -4,6 +4,7 @@
 (() => {
   const bar = document.querySelector(".bar");
   const buttons = [...bar.querySelectorAll("[data-go]")];
+  const row = bar.querySelector(".go");
   const setHeight = () => document.documentElement.style.setProperty("--bar-height", `${bar.offsetHeight}px`);
 
   function markCurrent() {
@@ -16,8 +17,13 @@
       else button.removeAttribute("aria-current");
     }
     // scrollIntoView would scroll the page as well.
-    const row = current && current.parentElement;
-    if (row) row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+    if (current) row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+  }
+
+  // Faded where it goes on.
+  function markEnds() {
+    row.classList.toggle("more-left", row.scrollLeft > 1);
+    row.classList.toggle("more-right", row.scrollLeft + row.clientWidth < row.scrollWidth - 1);
   }
 
   let waiting = false;
@@ -35,6 +41,8 @@
     button.addEventListener("click", () => byId(`${button.dataset.go}-title`).focus({ preventScroll: true }));
   }
   new ResizeObserver(setHeight).observe(bar);
+  new ResizeObserver(markEnds).observe(row);
+  row.addEventListener("scroll", markEnds, { passive: true });
   addEventListener("scroll", markSoon, { passive: true });
   setHeight();
   markCurrent();

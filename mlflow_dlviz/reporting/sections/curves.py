@@ -57,7 +57,7 @@ def build(analysis: Analysis) -> Section:
         "stops": stops,
         "stop": stops.index(analysis.options.smoothing),
         "x": "relative" if analysis.options.x == "time" else "step",
-        "view": "groups" if grouped and len(analysis.runs) > MANY else "runs",
+        "view": "groups" if grouped and (analysis.options.group_by or len(analysis.runs) > MANY) else "runs",
         "groups": group_heads(analysis) if grouped else [],
         "first": FIRST,
         "clocks": [clock and clock_data(clock, room.clock) for clock in clocks],
@@ -68,6 +68,7 @@ def build(analysis: Analysis) -> Section:
         "stops": stops,
         "stop": data["stop"],
         "grouped": bool(grouped),
+        "hint": "" if grouped else _why_no_groups(analysis),
         "axis": analysis.axis,
     }
     return Section("curves", "Curves", values, data)
@@ -182,6 +183,13 @@ def _notes(analysis: Analysis, lines: Sequence[Line], room: Room, weights: int) 
         times = "value was" if repeated == 1 else "values were"
         notes.append(f"{repeated} {times} replaced by a later one at the same step; the last one written stands.")
     return notes
+
+
+def _why_no_groups(analysis: Analysis) -> str:
+    repeated = any(len(group.members) > 1 for group in analysis.groups)
+    if not (repeated or analysis.options.group_by):
+        return ""
+    return f"Groups are not drawn: each needs {bands.LEAST} runs that count, finished and not diverged."
 
 
 def _group_notes(analysis: Analysis) -> list[str]:

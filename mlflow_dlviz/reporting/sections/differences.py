@@ -55,7 +55,7 @@ KINDS = ("Params", "Tags", "Data sets", "Code", "Environment")
 def params(analysis: Analysis) -> Table:
     """The params that differ between runs; for a single run, all of them."""
     shown = [run.params for run in analysis.runs]
-    names = sorted(shown[0]) if analysis.single else align.differing(shown)
+    names = sorted(shown[0]) if analysis.single else _names(shown)
     return _table(names, shown)
 
 
@@ -64,10 +64,15 @@ def parts(analysis: Analysis) -> list[Part]:
     found = []
     for title, told in zip(KINDS, (_params, _user_tags, _datasets, _code, _environment), strict=True):
         values = [told(run) for run in analysis.runs]
-        names = align.differing(values)
+        names = _names(values)
         if names:
             found.append(Part(title, _table(names[:MOST_COLUMNS], values), tuple(names[MOST_COLUMNS:])))
     return found
+
+
+def _names(values: Sequence[Mapping[str, str]]) -> list[str]:
+    """What differs, first what most runs have: one run of another tool may have more than there is room for."""
+    return sorted(align.differing(values), key=lambda name: (-sum(name in each for each in values), name))
 
 
 def _table(names: Iterable[str], values: Sequence[Mapping[str, str]]) -> Table:

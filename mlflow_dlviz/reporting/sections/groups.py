@@ -12,7 +12,7 @@ from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.cells import NOTHING, Cell, number
 from mlflow_dlviz.reporting.scales import Scale, scale_of
 from mlflow_dlviz.reporting.section import Section
-from mlflow_dlviz.reporting.standings import Standing, standings
+from mlflow_dlviz.reporting.standings import Standing, standings, too_few
 from mlflow_dlviz.reporting.statistics import Improvement, Interval
 
 TITLE = "Groups"
@@ -137,6 +137,8 @@ def _best(analysis: Analysis, standing: Standing) -> Cell:
 def _chance(found: Improvement | None, is_baseline: bool) -> Cell:
     if found is None:
         return Cell("baseline" if is_baseline else NOTHING)
+    if few := too_few(found):
+        return Cell(NOTHING, title=f"no probability: {few}", note=few)
     runs = f"{found.n_a} pairs of one seed" if found.paired else f"{found.n_a} × {found.n_b} couples"
     note = "" if found.low is None else f"{found.low:.2f} – {found.high:.2f}"
     return Cell(f"{found.probability:.2f}", found.probability, runs, note)

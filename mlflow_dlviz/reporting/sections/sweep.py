@@ -9,9 +9,10 @@ import numpy as np
 
 from mlflow_dlviz.reporting import align, encode
 from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.bundle import RunData
+from mlflow_dlviz.reporting.grouping import varying
 from mlflow_dlviz.reporting.importance import FEWEST_RUNS, LEAST_R2, Importance, Refusal, importance, ranks
 from mlflow_dlviz.reporting.parallel import Axis, number_axis, param_axes
-from mlflow_dlviz.reporting.redaction import is_masked
 from mlflow_dlviz.reporting.section import Section
 from mlflow_dlviz.reporting.standings import left_out
 
@@ -36,7 +37,7 @@ def build(analysis: Analysis) -> Section:
     reason = _absent(analysis, names)
     if reason:
         return Section("sweep", TITLE, reason=reason)
-    axes, refused = param_axes([run.params for run in analysis.runs], names)
+    axes, refused = param_axes(list(map(_values, analysis.runs)), names)
     if not axes:
         return Section("sweep", TITLE, reason="no parameter that differs has values that repeat, or are numbers")
     refused += [axis.name for axis in axes[MOST_AXES:]]
@@ -57,10 +58,26 @@ def build(analysis: Analysis) -> Section:
 
 
 def swept(analysis: Analysis) -> list[str]:
-    """The params that differ between runs, seeds and masked ones aside."""
-    differ = align.differing([run.params for run in analysis.runs])
-    masked = {name for run in analysis.runs for name, value in run.params.items() if is_masked(value)}
-    return [name for name in differ if name not in masked and not analysis.options.is_seed(name)]
+    """The params that tell runs apart, those that most runs have first; of equal ones the shortest name.
+
+    Groups may leave out one of two params that go together; here they have different axes, unless they are one.
+    """
+    values = list(map(_values, analysis.runs))
+    chosen: dict[tuple, str] = {}
+    for name in sorted(varying(analysis.runs, analysis.options), key=lambda name: (len(name), name)):
+        chosen.setdefault(tuple(_single_precision(of_run.get(name)) for of_run in values), name)
+    return sorted(chosen.values(), key=lambda name: (-sum(name in of_run for of_run in values), name))
+
+
+def _values(run: RunData) -> dict[str, str]:
+    """The params of ``run`` that have a value: Python's None is logged as a text."""
+    return {name: value for name, value in run.params.items() if value.strip().lower() != "none"}
+
+
+def _single_precision(value: str | None) -> object:
+    # Keras keeps a rate of 0.001 as 0.0010000000474974513.
+    found = align.canonical(value)
+    return found if isinstance(found, str) or found is None else float(f"{found:.6e}")
 
 
 def goal_values(analysis: Analysis) -> np.ndarray:
@@ -70,10 +87,13 @@ def goal_values(analysis: Analysis) -> np.ndarray:
 
 
 def in_order(axes: list[Axis], found: Importance | Refusal) -> list[Axis]:
-    """The most important first, where that is known: not all axes fit beside one another."""
-    if isinstance(found, Refusal):
-        return axes
-    return sorted(axes, key=lambda axis: found.params.index(axis.name))
+    """What most runs have first, then the most important, where that is known: not all axes fit side by side."""
+
+    def place(axis: Axis) -> tuple[int, int]:
+        important = 0 if isinstance(found, Refusal) else found.params.index(axis.name)
+        return -int(np.isfinite(axis.places).sum()), important
+
+    return sorted(axes, key=place)
 
 
 def judge(analysis: Analysis, names: list[str]) -> Importance | Refusal:
@@ -81,7 +101,7 @@ def judge(analysis: Analysis, names: list[str]) -> Importance | Refusal:
     counted = [place for place in range(len(analysis.runs)) if not left_out(analysis, place)]
     values = goal_values(analysis)[counted]
     counted = [place for place, value in zip(counted, values, strict=True) if np.isfinite(value)]
-    params = {name: [analysis.runs[place].params.get(name) for place in counted] for name in names}
+    params = {name: [_values(analysis.runs[place]).get(name) for place in counted] for name in names}
     return importance(params, values[np.isfinite(values)].tolist())
 
 

@@ -11,7 +11,7 @@ from mlflow_dlviz import __version__
 from mlflow_dlviz.reporting import alarms, standings
 from mlflow_dlviz.reporting.alarm_kinds import SIGNS
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
-from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Query
+from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Query, RunData
 from mlflow_dlviz.reporting.cells import count, cut, duration_words, moment, number
 from mlflow_dlviz.reporting.section import Section
 from mlflow_dlviz.reporting.standings import Standing
@@ -20,6 +20,10 @@ from mlflow_dlviz.reporting.statistics import Improvement
 # Anything more would be too wide to read; the full names are in the tables.
 _TITLE_LENGTH = 120
 _NAMED = 12
+# By the context of a data set. Validation and test data of one run may differ.
+_EVALUATION = {name: "validation" for name in ("eval", "evaluation", "validation", "val")} | {
+    name: "test" for name in ("test", "testing")
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def build(analysis: Analysis) -> Section:
         "group": _group(analysis),
         "health": _health(analysis),
         "facts": facts(analysis),
-        "notes": bundle.notes,
+        "notes": [*bundle.notes, *_different_data(bundle.runs)],
         "problems": bundle.problems,
         "excluded": left_out(bundle.excluded),
         "excluded_count": len(bundle.excluded),
@@ -125,7 +129,8 @@ def _chance(analysis: Analysis, first: Standing, ranked: Sequence[Standing]) -> 
 def _improvement(found: Improvement) -> dict[str, Any]:
     bounds = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
     compared = f"n = {found.n_a} and {found.n_b}{', paired by seed' if found.paired else ''}"
-    return {"probability": f"{found.probability:.2f}", "bounds": bounds, "compared": compared}
+    few = standings.too_few(found)
+    return {"probability": f"{found.probability:.2f}", "bounds": bounds, "compared": compared, "too_few": few}
 
 
 def _interval(interval: Any) -> str:
@@ -158,6 +163,21 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
     counts = ("Runs", f"{found} found, {len(bundle.runs)} used, {len(bundle.excluded)} left out")
     baseline = [] if analysis.baseline is None else [("Baseline", analysis.labels[analysis.baseline])]
     return [counts, *query_facts(bundle.query), *baseline, *_whence(bundle), report]
+
+
+def _different_data(runs: Sequence[RunData]) -> list[str]:
+    """A sentence if the data sets that runs were evaluated on are known to differ."""
+    digests: dict[str, set[tuple[str, ...]]] = {}
+    for run in runs:
+        of_run: dict[str, list[str]] = {}
+        for data in run.datasets:
+            if data.digest and (kind := _EVALUATION.get(data.context.lower())):
+                of_run.setdefault(kind, []).append(data.digest)
+        for kind, each in of_run.items():
+            digests.setdefault(kind, set()).add(tuple(sorted(set(each))))
+    kinds = max(map(len, digests.values()), default=0)
+    words = f"Runs were evaluated on different data: {kinds} kinds; see What differs."
+    return [words] if kinds > 1 else []
 
 
 def _whence(bundle: Bundle) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from builders import analysis_of, run_data, series
+from builders import analysis_of, parse, run_data, series
 
 from mlflow_dlviz.reporting import room
 from mlflow_dlviz.reporting.options import Choice
@@ -89,6 +89,21 @@ def test_without_three_runs_of_a_group_there_are_none():
     grouped = curves.build(analysis_of(*seeds(3), failed, torn, group_by=()))
     assert [len(group["members"]) for group in grouped.data["groups"]] == [3]
     assert grouped.values["notes"] == ["Not counted in the curves of groups: 1 diverged, 1 failed."]
+
+
+def test_groups_that_were_asked_for_come_first_or_it_says_why_there_are_none():
+    asked = [run_data(number, params={"lr": "0.1"}) for number in range(3)]
+    section = curves.build(analysis_of(*asked, group_by=("lr",)))
+    assert (section.data["view"], section.values["hint"]) == ("groups", "")
+    assert curves.build(analysis_of(*asked, group_by=())).data["view"] == "runs"
+    section = curves.build(analysis_of(*asked[:2], group_by=("lr",)))
+    assert section.data["view"] == "runs"
+    assert section.values["hint"] == (
+        "Groups are not drawn: each needs 3 runs that count, finished and not diverged."
+    )
+    assert "Groups are not drawn" in parse(*asked[:2], group_by=("lr",)).text
+    alone = [run_data(number, params={"lr": str(number)}) for number in range(3)]
+    assert curves.build(analysis_of(*alone)).values["hint"] == ""
 
 
 def test_the_smoothing_and_axis_asked_for_come_first():

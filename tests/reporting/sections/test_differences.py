@@ -87,3 +87,8 @@ def test_a_run_alone_tells_all_its_params():
     assert f"api_key{MASK}lr0.1" in parsed.text
     built = differences.build(analysis_of(run_data(1)))
     assert built.reason == "the run has no parameters"
+
+
+def test_what_most_runs_have_comes_first():
+    runs = [run_data(1, params={"aaa": "1", "z": "1"}), run_data(2, params={"z": "2", "b": "1"}), run_data(3)]
+    assert differences.params(analysis_of(*runs)).heads == ("z", "aaa", "b")

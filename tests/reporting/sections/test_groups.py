@@ -56,8 +56,9 @@ def test_the_chance_against_the_baselines_group():
     section = groups.build(three_groups(baseline="run-10"))
     assert section.values["heads"][4] == "P(beats baseline)"
     chances = [row.cells[4] for row in section.values["rows"]]
-    assert [cell.text for cell in chances] == ["0.92", "baseline", "0.00"]
+    assert [cell.text for cell in chances] == ["0.92", "baseline", "—"]
     assert chances[0].title == "4 × 3 couples"
+    assert (chances[2].note, chances[2].sort) == ("too few runs (n = 2 and 3)", None)
     assert [row.baseline for row in section.values["rows"]] == [False, True, False]
     assert section.values["baseline"] == "lr=0.01"
 

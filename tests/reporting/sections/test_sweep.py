@@ -40,11 +40,11 @@ def test_an_axis_per_param_that_differs_and_the_goal():
     runs = [run(0, 0.1, lr="0.1", net="a"), run(1, 0.3, lr="1e-4", net="b"), run(2, NAN, lr="0.01", same=1)]
     section = sweep.build(analysis_of(*runs))
     axes = section.data["axes"]
-    assert [axis["name"] for axis in axes] == ["lr", "net", "same", "val_loss"]
-    assert [axis["scale"] and axis["scale"][2] for axis in axes] == [True, None, False, False]
+    assert [axis["name"] for axis in axes] == ["lr", "net", "val_loss"]
+    assert [axis["scale"] and axis["scale"][2] for axis in axes] == [True, None, False]
     assert places(axes[0]["places"]) == pytest.approx([1, 0, 2 / 3])
     assert places(axes[1]["places"]) == pytest.approx([0.25, 0.75, NAN], nan_ok=True)
-    assert places(axes[3]["places"]) == pytest.approx([0, 1, NAN], nan_ok=True)
+    assert places(axes[2]["places"]) == pytest.approx([0, 1, NAN], nan_ok=True)
     assert places(section.data["shades"]) == pytest.approx([0, 1, NAN], nan_ok=True)
     assert json.dumps(section.data, allow_nan=False)
 
@@ -102,20 +102,39 @@ def test_runs_that_failed_or_diverged_teach_nothing():
     assert sweep.judge(analysis_of(*good, *lost), ["lr"]).n == 19
 
 
+def test_what_most_runs_have_comes_first_and_one_thing_once():
+    ours = [
+        run(number, 0.1 * number, zoom=number, lr=0.1**number, optimizer_lr=float(np.float32(0.1**number)))
+        for number in range(1, 5)
+    ]
+    stock = run(6, 0.3, zoom=1, verbose=1, **{f"stock{number}": number for number in range(28)})
+    by_hand = [run(number, 0.2, lr=number, aaa=number, decay="None") for number in (7, 8)]
+    assert sweep.swept(analysis_of(*ours, stock, *by_hand)) == ["lr", "zoom", "optimizer_lr", "aaa"]
+
+
+def test_none_is_a_missing_value():
+    runs = [run(number, 0.1, decay=decay, k=number) for number, decay in enumerate(("None", "none", "0.1", "0.2"))]
+    axes = {axis["name"]: axis for axis in sweep.build(analysis_of(*runs)).data["axes"]}
+    assert list(axes) == ["k", "decay", "val_loss"]
+    assert axes["decay"]["scale"] is not None
+    assert sum(np.isnan(places(axes["decay"]["places"]))) == 2
+
+
 def test_what_has_no_axis_is_named():
     runs = [run(number, 0.1 * number, out=f"folder-{number}", lr=0.1 * number) for number in range(25)]
     assert sweep.build(analysis_of(*runs)).values["refused"] == ["out"]
 
 
 def test_more_params_than_axes():
-    many = {f"p{number:02}": 0 for number in range(60)}
-    section = sweep.build(analysis_of(run(0, 0.1, **many), run(1, 0.2, **{name: 1 for name in many})))
+    few, many = ({f"p{number:02}": number + more for number in range(60)} for more in (0, 1))
+    section = sweep.build(analysis_of(run(0, 0.1, **few), run(1, 0.2, **many)))
     assert len(section.data["axes"]) == sweep.MOST_AXES + 1
     assert len(section.values["refused"]) == 60 - sweep.MOST_AXES
 
 
 def test_names_are_text():
-    runs = [run_data(number, name=text, params={text: text}) for number, text in enumerate(HOSTILE)]
+    params = [{text: f"{text}{place * number}" for place, text in enumerate(HOSTILE, 1)} for number in range(3)]
+    runs = [run_data(number, name=HOSTILE[number], params=each) for number, each in enumerate(params)]
     parsed = Elements(whole_page.render(analysis_of(*runs)))
     assert not [tag for tag, _ in parsed.elements if tag in ("img", "iframe", "a")]
     assert {axis["name"] for axis in parsed.data("data-sweep")["axes"]} > set(HOSTILE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from builders import analysis_of, parse, run_data, series
 
-from mlflow_dlviz.reporting.bundle import Excluded, Query
+from mlflow_dlviz.reporting.bundle import Dataset, Excluded, Query
 from mlflow_dlviz.reporting.options import Choice
 from mlflow_dlviz.reporting.sections import verdict
 
@@ -108,3 +110,30 @@ def test_health_in_short():
     text = parse(ill, run_data(2)).text
     assert "Health ✕ Not a finite number 1 run✕ Failed or killed 1 run See the evidence" in text
     assert "✓ nothing found" in parse(run_data(2), run_data(3, histories={"loss": series(1)})).text
+
+
+def test_of_too_few_runs_no_probability_is_told():
+    runs = groups()[:3]
+    text = parse(*runs, baseline="run-1").text
+    assert "Whether it beats the baseline’s, lr=1, can’t be told: too few runs (1 pair of one seed)" in text
+    apart = [replace(run, params={"lr": run.params["lr"], "seed": run.id}) for run in runs]
+    assert "can’t be told: too few runs (n = 2 and 1)" in parse(*apart).text
+    assert "with probability" not in parse(*apart).text
+
+
+def evaluated(number, *datasets):
+    return run_data(number, datasets=tuple(Dataset("d", digest, context) for digest, context in datasets))
+
+
+def test_different_data_are_told_at_once():
+    analysis = analysis_of(evaluated(1, ("a", "eval")), evaluated(2, ("b", "validation")))
+    told = verdict.build(analysis).values["notes"]
+    assert told == ["Runs were evaluated on different data: 2 kinds; see What differs."]
+    assert told[0] in parse(evaluated(1, ("a", "eval")), evaluated(2, ("b", "eval"))).text
+
+
+@pytest.mark.parametrize(
+    "other", [(), (("a", "eval"),), (("a", "validation"), ("b", "test")), (("b", "train"),), (("", "eval"),)]
+)
+def test_data_that_are_not_known_to_differ(other):
+    assert verdict.build(analysis_of(evaluated(1, ("a", "eval")), evaluated(2, *other))).values["notes"] == []
