@@ -60,7 +60,7 @@ def varying(runs: Sequence[RunData], options: Options) -> tuple[str, ...]:
 
 
 def _had_by_some(runs: Sequence[RunData], options: Options) -> tuple[str, ...]:
-    """Params that two runs or more have, and others have not: a run without dropout is no repetition of one with."""
+    """Params that two runs or more have and others lack: without dropout is no repetition of with it."""
     counts = Counter(name for run in runs for name in run.params)
     names = [name for name, count in sorted(counts.items()) if 1 < count < len(runs)]
     return _wanted(names, [run.params for run in runs], options)
