@@ -125,7 +125,13 @@ def _assets() -> dict[str, Markup]:
 def _read(folder: str, name: str) -> str:
     """The content of a file of ours, "" where a section needs none."""
     path = resources.files("mlflow_dlviz.reporting").joinpath(folder, name)
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return _lean(path.read_text(encoding="utf-8")) if path.is_file() else ""
+
+
+def _lean(code: str) -> str:
+    """``code`` without indentation and comment: less in every page. No text in it goes over several lines."""
+    lines = (line.strip() for line in code.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def generated_now(environment: Mapping[str, str], now: float) -> float:

@@ -18,7 +18,7 @@ _FLOAT, _SHORT = 16 / 3, 8 / 3
 # BokehJS with scripts, styles and text; a run's rows in the tables; the keys of a line, and of averages, a band or
 # a clock.
 _PAGE, _RUN, _LINE, _AVERAGES = 1_650_000, 1_800, 60, 180
-_CLOCKS, _BANDS = (256, 128), (24, 80)
+_CLOCKS, _BANDS = (256, 128), (24, 64)
 _FEWEST = 24
 
 
