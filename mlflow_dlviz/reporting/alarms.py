@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from weakref import WeakKeyDictionary
 
 from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.alarm_kinds import KINDS, STALE_HOURS, Alarm, Kind, raised
 from mlflow_dlviz.reporting.align import Curve
-from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.analysis import Analysis, once
 from mlflow_dlviz.reporting.cells import count, duration_words, moment
 from mlflow_dlviz.reporting.curve_alarms import axis_of, is_dead_share, is_gradient, is_rate, of_curves
 
@@ -20,17 +19,14 @@ _FEWEST_POINTS = 3
 _LISTED = 3
 _BOTH_HALVES = "on both training and validation data"
 
-_KEPT: WeakKeyDictionary[Analysis, tuple[Alarm, ...]] = WeakKeyDictionary()
 
-
+@once
 def alarms(analysis: Analysis) -> tuple[Alarm, ...]:
     """All alarms, the worst kind first, runs in their order."""
-    if analysis not in _KEPT:
-        found = [alarm for place in range(len(analysis.runs)) for alarm in _of_run(analysis, place)]
-        found += _duplicates(analysis)
-        order = {kind.id: number for number, kind in enumerate(KINDS)}
-        _KEPT[analysis] = tuple(sorted(found, key=lambda alarm: (order[alarm.kind], alarm.places)))
-    return _KEPT[analysis]
+    found = [alarm for place in range(len(analysis.runs)) for alarm in _of_run(analysis, place)]
+    found += _duplicates(analysis)
+    order = {kind.id: number for number, kind in enumerate(KINDS)}
+    return tuple(sorted(found, key=lambda alarm: (order[alarm.kind], alarm.places)))
 
 
 def by_kind(found: Sequence[Alarm]) -> list[tuple[Kind, list[Alarm]]]:

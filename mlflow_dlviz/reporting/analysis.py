@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from mlflow_dlviz.reporting import align, grouping, redaction
 from mlflow_dlviz.reporting.align import Best, Curve
@@ -70,6 +72,22 @@ class Analysis:
     @cached_property
     def _group_by_place(self) -> dict[int, int]:
         return {place: number for number, group in enumerate(self.groups) for place in group.members}
+
+
+Found = TypeVar("Found")
+
+
+def once(work_out: Callable[[Analysis], Found]) -> Callable[[Analysis], Found]:
+    """``work_out`` that is called once for an analysis, as several sections ask for it; kept as long as that."""
+    kept: WeakKeyDictionary[Analysis, Found] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def asked(analysis: Analysis) -> Found:
+        if analysis not in kept:
+            kept[analysis] = work_out(analysis)
+        return kept[analysis]
+
+    return asked
 
 
 def analyse(bundle: Bundle, options: Options, *, generated: float) -> Analysis:

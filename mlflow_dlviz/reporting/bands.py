@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_dlviz.reporting.align import Curve
-from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.analysis import Analysis, once
 from mlflow_dlviz.reporting.compaction import evenly
 from mlflow_dlviz.reporting.standings import left_out
 from mlflow_dlviz.reporting.statistics import Band, band
@@ -27,6 +27,7 @@ class GroupCurve:
     band: Band
 
 
+@once
 def counted(analysis: Analysis) -> list[list[int]]:
     """The places of the runs of each group that go into its figures, diverged ones not; without a goal none is."""
 

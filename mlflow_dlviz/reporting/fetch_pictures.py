@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from mlflow_dlviz.reporting.bundle import Frame
 from mlflow_dlviz.reporting.options import Options, there_are
-from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, WIDTH, plan_frames, shrink, within_budget
+from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, WIDTH, embedded_size, plan_frames, shrink, within_budget
 from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store.artifacts import Fetched, Place, fetch_artifacts, list_folders
 from mlflow_dlviz.store.images import FOLDER, ImageRef, has_images, pair_names
@@ -122,7 +122,6 @@ def _read(source: Source, wanted: Mapping[Tile, ImageRef]) -> dict[Tile, Frame]:
 def _fit_budget(drawn: Mapping[Tile, Frame]) -> list[Tile]:
     sizes: dict[tuple[str, str], dict[int, int]] = {}
     for (run_id, key, step), frame in drawn.items():
-        # base64 turns 3 bytes into 4 characters.
-        sizes.setdefault((run_id, key), {})[step] = -(-len(frame.webp or b"") // 3) * 4
+        sizes.setdefault((run_id, key), {})[step] = embedded_size(frame.webp)
     kept = within_budget(sizes, IMAGE_BUDGET)
     return [(run_id, key, step) for (run_id, key), each in kept.items() for step in each]

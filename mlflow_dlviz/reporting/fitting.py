@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.bundle import Bundle, Excluded
+from mlflow_dlviz.reporting.pictures import embedded_size
 
 # How far a page may be off the limit, which its curves are laid out for by an estimate of the rest.
 _SLACK = 1.05
@@ -14,7 +15,7 @@ _SLACK = 1.05
 def pictures_size(analysis: Analysis) -> int:
     """Bytes of a page that are pictures, each different one once."""
     found = {frame.webp for run in analysis.runs for frame in run.frames if frame.webp}
-    return sum(-(-len(webp) // 3) * 4 for webp in found)
+    return sum(map(embedded_size, found))
 
 
 def smaller(bundle: Bundle, analysis: Analysis, size: int) -> Bundle | None:

@@ -22,6 +22,11 @@ class TooManyPixels(ValueError):
     """A picture that would take too much memory to read."""
 
 
+def embedded_size(webp: bytes | None) -> int:
+    """Characters of a picture in the page: base64 turns 3 bytes into 4."""
+    return -(-len(webp or b"") // 3) * 4
+
+
 def thin(steps: Sequence[int], most: int) -> list[int]:
     """At most ``most`` of ``steps``, evenly spread, the first and the last among them."""
     if len(steps) <= most:

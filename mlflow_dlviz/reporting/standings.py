@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlflow_dlviz.reporting import align, statistics
-from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.analysis import Analysis, once
 from mlflow_dlviz.reporting.cells import count
 from mlflow_dlviz.reporting.statistics import Improvement, Interval
 
@@ -37,6 +37,7 @@ class Standing:
     improvement: Improvement | None = None
 
 
+@once
 def standings(analysis: Analysis) -> tuple[Standing, ...]:
     """A standing per group, the best IQM first, those without any run that counts last."""
     found = [_standing(analysis, number) for number in range(len(analysis.groups))]
