@@ -25,6 +25,10 @@ DRAW_SECONDS = 120.0
 _FEW_CORES = 4
 _PAUSE_FEW, _PAUSE_MANY = 9.0, 1.0
 
+# The first picture of an epoch comes while its end is going on, all of it Python, which waits up to 5 ms for the
+# interpreter whenever another thread has it; a training step, mostly compiled, hardly does.
+_EPOCH_END_SECONDS = 0.2
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -69,6 +73,7 @@ class Drawer:
         self._done = done
         self._waiting: deque[Picture | Task] = deque()
         self._current: RunLog | None = None
+        self._begin = 0.0
         self._hung: set[tuple[int, str]] = set()
 
     def add(self, item: Picture | Task) -> None:
@@ -77,6 +82,8 @@ class Drawer:
             item.run.ledger.count("dropped")
             item.run.ledger.left_out("some pictures", why)
             return
+        if not self.waiting():
+            self._begin = time.monotonic() + _EPOCH_END_SECONDS
         self._waiting.append(item)
         self._changed.notify_all()
 
@@ -97,8 +104,11 @@ class Drawer:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: stopped() or self._waiting)
+                self._rest(self._begin - time.monotonic(), stopped)
                 if stopped():
                     return
+                if not self._waiting:  # dropped in the meantime
+                    continue
                 item = self._waiting.popleft()
                 self._current = item.run
             worked = 0.0
@@ -149,10 +159,13 @@ class Drawer:
                     self.add(item)
 
     def _give_way(self, worked: float, stopped: Callable[[], bool]) -> None:
-        """While a ``fit`` runs, rest in proportion to the time spent drawing, unless someone waits for it."""
-        pause = worked * (_PAUSE_FEW if _cores() <= _FEW_CORES else _PAUSE_MANY)
+        """While a ``fit`` runs, rest in proportion to the time spent drawing."""
         with self._changed:
-            self._changed.wait_for(lambda: stopped() or not self.training or self.awaited, timeout=pause)
+            self._rest(worked * (_PAUSE_FEW if _cores() <= _FEW_CORES else _PAUSE_MANY), stopped)
+
+    def _rest(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        """Do nothing while a ``fit`` runs, unless someone waits for what is drawn; call it holding ``changed``."""
+        self._changed.wait_for(lambda: stopped() or not self.training or self.awaited, timeout=seconds)
 
 
 def _timed(draw: Callable[[], Batch]) -> tuple[Batch, float]:

@@ -50,6 +50,7 @@ class Frames:
         self._frozen: dict[str, Arrays] = {}
         self._stories: dict[tuple[str, str], list[Arrays]] = {}
         self._last: dict[str, int] = {}
+        self._ready: list[Callable[[], None]] = []
 
     def due(self, epoch: int, epochs: int) -> list[Visual]:
         """The visuals due at ``epoch`` of ``epochs``, both counted within this ``fit``."""
@@ -61,6 +62,22 @@ class Frames:
 
     def take(self, visuals: Sequence[Visual], moment: Moment, epoch_seconds: float = 0.0) -> None:
         """Capture ``visuals`` at ``moment``. epoch_seconds: what the epoch took."""
+        try:
+            self._capture(visuals, moment, epoch_seconds)
+        finally:
+            self._hand_on()
+
+    def finish(self) -> None:
+        """Queue the evolutions of what was captured; each stands at the step of its first frame."""
+        evolve = {visual.name: visual.evolve for visual in self._visuals if visual.evolve is not None}
+        for (name, leaf), frames in self._stories.items():
+            if name in evolve:
+                key = names.image_key(name, f"{leaf}-evolution")
+                self._draw(partial(_evolved, evolve[name], frames), key, {}, int(frames[0]["epoch"]))
+        self._stories = {}
+        self._hand_on()
+
+    def _capture(self, visuals: Sequence[Visual], moment: Moment, epoch_seconds: float) -> None:
         for visual in visuals:
             patience = max(CAPTURE_SECONDS, epoch_seconds / 10) * (1 if visual.name in self._last else 6)
             began = time.monotonic()
@@ -73,15 +90,6 @@ class Frames:
             except Exception as error:
                 self._leave_out(visual)
                 self._run.ledger.failed(f"visual {visual.name!r}", moment.epoch, error)
-
-    def finish(self) -> None:
-        """Queue the evolutions of what was captured; each stands at the step of its first frame."""
-        evolve = {visual.name: visual.evolve for visual in self._visuals if visual.evolve is not None}
-        for (name, leaf), frames in self._stories.items():
-            if name in evolve:
-                key = names.image_key(name, f"{leaf}-evolution")
-                self._draw(partial(_evolved, evolve[name], frames), key, {}, int(frames[0]["epoch"]))
-        self._stories = {}
 
     def _is_due(self, visual: Visual, epoch: int, epochs: int) -> bool:
         try:
@@ -135,7 +143,8 @@ class Frames:
             # Compressing takes longer than capturing did, so it is left to the writer.
             return Batch(metrics=metrics, files={path: pack(values) for path, values in arrays.items()})
 
-        writer().send(self._run, f"numbers of {visual.name!r} at epoch {epoch}", batch)
+        what = f"numbers of {visual.name!r} at epoch {epoch}"
+        self._ready.append(lambda: writer().send(self._run, what, batch))
 
     def _remember(self, visual: Visual, leaf: str, epoch: int, arrays: Arrays) -> None:
         if visual.evolve is None:
@@ -155,7 +164,14 @@ class Frames:
             png, webp = _encoded(figure)
             return Batch(images=[TimedImage(key, step, now, png, webp)])
 
-        writer().draw(Picture(self._run, f"picture {key!r}", step, drawn))
+        picture = Picture(self._run, f"picture {key!r}", step, drawn)
+        self._ready.append(lambda: writer().draw(picture))
+
+    def _hand_on(self) -> None:
+        # Once all is captured: the writer's threads would take turns with the capture, which training waits for.
+        ready, self._ready = self._ready, []
+        for hand_on in ready:
+            hand_on()
 
 
 def _checked(visual: Visual, leaves: Any) -> dict[str, dict[str, np.ndarray]]:

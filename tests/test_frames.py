@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mlflow_dlviz.capture.heads import Head
 from mlflow_dlviz.capture.moment import Moment, NotShown
 from mlflow_dlviz.frames import Frames
-from mlflow_dlviz.process import flush
+from mlflow_dlviz.process import flush, writer
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.images import list_images
 from mlflow_dlviz.store.load import load
@@ -112,6 +112,18 @@ def test_a_long_story_gets_coarser_and_keeps_its_ends(run):
     assert len(epochs) <= 200
     assert (epochs[0], epochs[-1]) == (0, 1000)
     assert epochs == sorted({*epochs})
+
+
+def test_the_writer_begins_when_all_is_captured(run):
+    waiting = []
+
+    def late(moment, frozen):
+        waiting.append(writer().waiting())
+        return capture(moment, frozen)
+
+    take(run, [visual(), visual(name="other", capture=late)], epochs=1)
+    assert waiting == [0]
+    assert run.ledger.counts["written"] == 2
 
 
 def test_only_what_is_due_is_taken(run):

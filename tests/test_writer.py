@@ -231,6 +231,27 @@ def test_drawing_gives_way_while_training_and_not_after(run, writer, monkeypatch
     assert times[2] - times[1] < 2
 
 
+def test_drawing_begins_when_the_end_of_the_epoch_is_over(run, writer, monkeypatch):
+    monkeypatch.setattr(drawing, "_EPOCH_END_SECONDS", 60.0)
+    times = []
+    writer.training_began()
+    writer.draw(picture(run, "first", busy(0.0, times)))
+    time.sleep(0.3)
+    assert not times
+    writer.training_ended()
+    await_length(times, 2)
+
+
+def test_what_is_dropped_before_drawing_begins_is_no_trouble(run, writer):
+    writer.training_began()
+    writer.draw(picture(run, "first"))
+    writer.give_up()
+    writer.training_ended()
+    writer.draw(picture(run, "second"))
+    assert writer.flush(30)
+    assert run.ledger.counts["written"] == 1
+
+
 def test_drawing_does_not_give_way_to_who_waits_for_it(run, writer, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     times = []
