@@ -26,6 +26,10 @@ from typing import Any
 import click
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from browsing import find_chromium, launch  # noqa: E402
+
 from mlflow_dlviz.reporting.analysis import Analysis, analyse
 from mlflow_dlviz.reporting.bundle import Bundle, Frame, Query, RunData
 from mlflow_dlviz.reporting.compaction import extremes, moving_average
@@ -36,10 +40,6 @@ from mlflow_dlviz.store.histories import Series
 
 METRICS = ("loss", "val_loss", "accuracy", "val_accuracy", "mcc", "val_mcc")
 SEEDS = 5
-CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 
 # ---- what is drawn ------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def tab() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        browser = launch(driver, find_chromium() or "chromium")
         page = browser.new_page(viewport={"width": 1300, "height": 900})
         page.set_default_timeout(300_000)
         yield page

@@ -14,10 +14,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow
 import numpy as np
 import pytest
+from browsing import find_chromium, launch
 from servers import Proxy, mlflow_process
-
-CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(autouse=True)
@@ -219,11 +217,11 @@ def mlflow_server(tmp_path_factory) -> Iterator[str]:
 def browser():
     """A headless Chromium; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    program = find_chromium()
     if program is None:
         pytest.skip("no chromium on this machine")
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=CHROMIUM)
+        opened = launch(driver, program)
         yield opened
         opened.close()
 

@@ -12,11 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from waiting import wait_until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -26,15 +27,6 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    """Return once it is true; raises RuntimeError if that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.1)
 
 
 def answers(address: str) -> bool:

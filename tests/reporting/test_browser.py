@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from waiting import wait_until
 
 import mlflow_dlviz.reporting as reporting
 
@@ -35,13 +34,6 @@ def saved(experiment, make_run, store_uri, tmp_path):
     path = tmp_path / "report.html"
     reporting.report(experiment[1], tracking_uri=store_uri, output=path, progress=False)
     return path
-
-
-def wait_until(check, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, check
-        time.sleep(0.05)
 
 
 def has_ink(frame) -> bool:
@@ -204,7 +196,7 @@ def test_inside_mlflows_artifact_viewer(page, saved, mlflow_server):
     page.goto(f"{mlflow_server}/#/experiments/0/runs/{run_id}/artifacts/report.html?workflowType=machine_learning")
     frame = page.wait_for_selector("iframe[src^='blob:']", timeout=60_000).content_frame()
     frame.locator("[data-go=curves]").click(timeout=30_000)
-    wait_until(lambda: has_ink(frame), 30)
+    wait_until(lambda: has_ink(frame))
     frame.locator("[data-go=pictures]").click()
     frame.locator("#epoch").fill("0")
     assert frame.locator("#epoch-shown").inner_text() == "epoch 0"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from importlib import resources
 
 import numpy as np
 import pytest
+from browsing import contrast
 from builders import analysis_of, run_data, series
+from waiting import wait_until
 
 from mlflow_dlviz.reporting import encode
 from mlflow_dlviz.reporting import page as pages
@@ -128,13 +129,6 @@ def opened(page, tmp_path):
         return page
 
     return open_report
-
-
-def wait_until(check, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def tip_at(page, share: float, panel: int = 0) -> str:
@@ -327,19 +321,6 @@ def test_a_long_curve_is_thinned_to_the_panel_and_whole_again_when_zoomed(page, 
     # Nine pixels of 350 to 700 are 250 to 500 of the 20,000 steps: all of them, and no others.
     wait_until(lambda: 150 < drawn_again() < 700)
     assert page.complaints == []
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2.1's contrast ratio of two colours."""
-
-    def luminance(colour: str) -> float:
-        parts = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-        return float(
-            np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-        )
-
-    dim, bright = sorted((luminance(one), luminance(other)))
-    return (bright + 0.05) / (dim + 0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,11 +5,11 @@ On the example report of the documentation, which has all sections, of real runs
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -17,13 +17,6 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "example-report.html"
 SECTIONS = [
     "table", "differences", "curves", "groups", "sweep", "pictures", "distributions", "health", "provenance",
 ]  # fmt: skip
-
-
-def wait_until(check, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def reach_all_sections(frame) -> None:

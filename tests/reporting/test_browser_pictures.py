@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import zlib
 from dataclasses import replace
 from functools import cache
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from builders import analysis_of, run_data
 from PIL import Image, ImageDraw
+from waiting import wait_until
 
 from mlflow_dlviz.reporting import page as pages
 from mlflow_dlviz.reporting import pictures
@@ -61,13 +61,6 @@ def opened(page, tmp_path):
         return page
 
     return open_report
-
-
-def wait_until(check, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, check
-        time.sleep(0.05)
 
 
 def widths(page) -> list[int]:

@@ -7,6 +7,7 @@ import re
 from importlib import resources
 
 import pytest
+from browsing import contrast
 from builders import HOSTILE, Elements, analysis_of, parse, run_data, series
 
 from mlflow_dlviz.reporting import page
@@ -160,18 +161,6 @@ def style(name: str) -> str:
 def schemes() -> list[dict[str, str]]:
     blocks = re.findall(r":root \{(.*?)\}", style("page"), re.DOTALL)
     return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance in [0, 1], WCAG 2.2."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", range(2), ids=["light", "dark"])
