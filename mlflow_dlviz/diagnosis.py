@@ -13,6 +13,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from mlflow_dlviz import __version__, syncing
+from mlflow_dlviz.ledger import COUNTS
 from mlflow_dlviz.patience import within
 from mlflow_dlviz.store import names
 from mlflow_dlviz.store.images import names_are_known
@@ -20,6 +21,7 @@ from mlflow_dlviz.store.load import fetch_files
 from mlflow_dlviz.store.room import default_root, limit_bytes, used_bytes
 from mlflow_dlviz.store.runs import RunRef
 from mlflow_dlviz.store.server import check_reachable, connect, public_uri
+from mlflow_dlviz.words import count
 
 _PACKAGES = ("mlflow", "keras", "tensorflow", "jax", "torch", "numpy", "matplotlib", "scikit-learn", "bokeh")
 _ANSWER_SECONDS = 15.0
@@ -58,7 +60,7 @@ def of_installation(tracking_uri: str | None = None) -> Iterator[tuple[bool, str
         check_reachable(uri)
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiments = within(_ANSWER_SECONDS, lambda: len(client.search_experiments(max_results=1000)))
-        yield True, f"tracking server {public_uri(uri)}: answers, {experiments} experiments"
+        yield True, f"tracking server {public_uri(uri)}: answers, {count(experiments, 'experiment')}"
     except (MlflowException, OSError) as error:  # no answer, none in time, or no such store
         yield False, f"tracking server {public_uri(uri)}: {str(error).splitlines()[0]}"
     if not names_are_known():
@@ -88,8 +90,8 @@ def _spool_lines() -> Iterator[tuple[bool, str]]:
     yield (
         False,
         (
-            f"spool {root}: {size}, {items} items of {len(held)} runs wait, the oldest for {oldest:.1f} days; "
-            "`mlflow-dlviz sync` sends them"
+            f"spool {root}: {size}, not sent: {count(items, 'item')} of {count(len(held), 'run')}, the oldest "
+            f"for {oldest:.1f} days; `mlflow-dlviz sync` sends what is left"
         ),
     )
 
@@ -107,9 +109,9 @@ def _writable(root: Path) -> bool:
 
 def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
     counts = ledger.get("counts", {})
-    yield f"status {ledger.get('status')}; pictures " + ", ".join(
-        f"{count} {name}" for name, count in counts.items()
-    )
+    written, late, dropped, failed = (counts.get(name, 0) for name in COUNTS)
+    drawn = f"{count(written, 'picture')} written, {late} of them after fit had returned"
+    yield f"status {ledger.get('status')}; {drawn}; {dropped} dropped, {failed} failed"
     entries = ledger.get("entries", [])
     if not entries:
         yield "nothing is missing"

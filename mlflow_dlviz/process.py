@@ -13,6 +13,7 @@ from typing import Any
 from mlflow_dlviz import syncing
 from mlflow_dlviz.ledger import logger
 from mlflow_dlviz.store import alive
+from mlflow_dlviz.words import count
 from mlflow_dlviz.writer import Writer
 
 EXIT_SECONDS = 60.0
@@ -57,9 +58,9 @@ def mention_leftovers(root: Path) -> None:
         oldest = max(found.age for found in left) / 86400
         prune = "; `mlflow-dlviz sync --prune` clears what is too old" if oldest > syncing.AGE_DAYS else ""
         logger.warning(
-            "mlflow_dlviz: %d runs of earlier processes wait in %s, the oldest for %.0f days; "
-            "`mlflow-dlviz sync` sends them%s",
-            len(left),
+            "mlflow_dlviz: not sent: %s of earlier processes, kept in %s, the oldest for %.0f days; "
+            "`mlflow-dlviz sync` sends what is left%s",
+            count(len(left), "run"),
             root,
             oldest,
             prune,
@@ -80,13 +81,13 @@ def _at_last() -> None:
     lost = sum(item.path is None for item in items)
     if kept:
         logger.warning(
-            "mlflow_dlviz: %d items of %d runs wait in %s; `mlflow-dlviz sync` sends them",
-            len(items) - lost,
-            len(kept),
+            "mlflow_dlviz: not sent: %s of %s, kept in %s; `mlflow-dlviz sync` sends what is left",
+            count(len(items) - lost, "item"),
+            count(len(kept), "run"),
             kept[0].spool.folder.parent,
         )
     if lost:
-        logger.warning("mlflow_dlviz: %d items could neither be sent nor put on disk, and are lost", lost)
+        logger.warning("mlflow_dlviz: lost: %s that could neither be sent nor put on disk", count(lost, "item"))
     _WRITER.stop()
     alive.farewell()
 

@@ -34,10 +34,11 @@ def closed(run):
 def test_of_a_run_that_lacks_nothing(closed):
     def fill(ledger):
         ledger.count("written", 4)
+        ledger.count("late", 3)
 
     head, status, *rest = of_run(closed(fill))
     assert head.endswith(": RUNNING")
-    assert status == "status ok; pictures 4 written, 0 late, 0 dropped, 0 failed"
+    assert status == "status ok; 4 pictures written, 3 of them after fit had returned; 0 dropped, 0 failed"
     assert rest == ["nothing is missing"]
 
 
@@ -112,8 +113,8 @@ def test_what_waits_needs_attention(store, spool_root):
     spool.refuse(spool.waiting()[0])
     [bad] = [line for good, line in of_installation() if not good]
     # The third still trains.
-    assert f"spool {spool_root}: 3.0 of 4096 MB, 2 items of 2 runs wait, the oldest for " in bad
-    assert "`mlflow-dlviz sync` sends them" in bad
+    assert f"spool {spool_root}: 3.0 of 4096 MB, not sent: 2 items of 2 runs, the oldest for " in bad
+    assert "`mlflow-dlviz sync` sends what is left" in bad
 
 
 def test_a_spool_that_can_not_be_written_needs_attention(store, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ ROOT = Path(mlflow_dlviz.__file__).parent
 PACKAGE = ROOT.name
 
 FLOORS = [
-    ["visual", "nesting", "patience"],
+    ["visual", "nesting", "patience", "words"],
     ["ledger", "metrics", "capture", "plots", "store"],
     ["catalogue", "cluster", "reporting", "tracked"],
     ["drawing", "histories", "options", "sending", "syncing"],

@@ -93,7 +93,7 @@ def test_what_could_not_be_sent_is_counted_and_the_command_named(script, spool_r
         writer().send(other, "numbers", number(0))
         """
     )
-    assert f"4 items of 2 runs wait in {spool_root}; `mlflow-dlviz sync` sends them" in said
+    assert f"not sent: 4 items of 2 runs, kept in {spool_root}; `mlflow-dlviz sync` sends what is left" in said
     assert said.count("can't be reached") == 1
     found = find_spools(spool_root)
     assert sorted(len(spool.waiting()) for spool in found) == [1, 3]
@@ -111,8 +111,8 @@ def test_what_is_on_neither_is_said_to_be_lost(script, tmp_path):
         """,
         MLFLOW_DLVIZ_SPOOL=str(tmp_path / "file" / "spool"),
     )
-    assert "2 items could neither be sent nor put on disk, and are lost" in said
-    assert "items of" not in said
+    assert "lost: 2 items that could neither be sent nor put on disk" in said
+    assert "not sent: " not in said
 
 
 def test_of_a_disk_that_was_full_half_way_both_parts_are_told_apart(script, spool_root):
@@ -124,8 +124,8 @@ def test_of_a_disk_that_was_full_half_way_both_parts_are_told_apart(script, spoo
         writer().send(it, "a file", Batch(files={"f": bytes(70_000_000)}))
         """
     )
-    assert "1 items of 1 runs wait in" in said
-    assert "1 items could neither be sent nor put on disk, and are lost" in said
+    assert "not sent: 1 item of 1 run, kept in " in said
+    assert "lost: 1 item that could neither be sent nor put on disk" in said
 
 
 def test_the_end_waits_for_so_long_only_and_says_what_was_not_drawn(script, spool_root):
@@ -161,7 +161,7 @@ def test_a_server_that_hangs_does_not_hold_up_the_end(script, spool_root):
         )
     finally:
         line.mode = "gone"
-    assert f"1 items of 1 runs wait in {spool_root}" in said
+    assert f"not sent: 1 item of 1 run, kept in {spool_root}" in said
     [spool] = find_spools(spool_root)
     assert spool.plan.closed
 
@@ -280,7 +280,7 @@ def test_a_script_without_a_server_says_at_its_end_how_to_send_it(store, runs, s
         FITTING,
         MLFLOW_TRACKING_URI=mlflow.get_tracking_uri(),
     )
-    assert "items of 1 runs wait in" in said
+    assert " of 1 run, kept in " in said
     assert "can't be reached" not in said
     assert runs() == []
     [result] = mlflow_dlviz.sync()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlflow_dlviz.cli.exits import PARTIAL, UNREACHABLE, exit_codes, impatient
+from mlflow_dlviz.words import count
 
 if TYPE_CHECKING:
     from mlflow_dlviz.syncing import Synced, Waiting
@@ -80,7 +81,7 @@ def _show_waiting(found: Sequence[Waiting]) -> None:
     for each in found:
         refused = f", {each.refused} refused" if each.refused else ""
         click.echo(
-            f"{each.run}  {each.state}: {each.items} items{refused}, {each.size / 1e6:.1f} MB, "
+            f"{each.run}  {each.state}: {count(each.items, 'item')}{refused}, {each.size / 1e6:.1f} MB, "
             f"{_age(each.age)} old, for {each.tracking_uri}"
         )
 
@@ -90,9 +91,9 @@ def _show_synced(results: Sequence[Synced], quiet: bool) -> None:
         click.echo("nothing waits")
     for each in results:
         if each.trouble:
-            click.echo(f"{each.run}: {each.items} items sent, the rest waits: {each.trouble}", err=True)
+            click.echo(f"{each.run}: {count(each.items, 'item')} sent, the rest waits: {each.trouble}", err=True)
         elif not quiet:
-            click.echo(f"{each.run}: {each.items} items sent to {each.tracking_uri}, run {each.run_id}")
+            click.echo(f"{each.run}: {count(each.items, 'item')} sent to {each.tracking_uri}, run {each.run_id}")
     if any(each.trouble for each in results):
         sys.exit(UNREACHABLE if any(each.unreachable for each in results) else PARTIAL)
 

@@ -89,7 +89,7 @@ def report(
     goal: the metric to rank runs by; by default the most important one that most runs have.
     x: what curves are drawn over at first: "epoch", "step" or "time".
     baseline: id or name of the run that others are compared with, or "best".
-    group_by: params that tell groups of runs apart; "auto" for all that differ but the seeds, "none" for no
+    group_by: params that tell groups of runs apart; "auto" for those that vary, but the seeds, "none" for no
         groups.
     seed_keys: params that are seeds, by the last part of their names.
     images: show pictures of these keys only, ``*`` and ``?`` standing for anything.

@@ -101,11 +101,6 @@ def duration_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """A number and its noun: "1 run", "2 runs"."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
 def moment(milliseconds: int | None) -> str:
     """A time in Unix milliseconds as "2026-05-01 12:00 UTC"."""
     found = utc(milliseconds)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from mlflow_dlviz.reporting import align, symptoms
 from mlflow_dlviz.reporting.alarm_kinds import DEAD_SHARE, VANISHED, VANISHED_BESIDE_OTHERS, Alarm, raised
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
-from mlflow_dlviz.reporting.cells import count, metric_name
+from mlflow_dlviz.reporting.cells import metric_name
+from mlflow_dlviz.words import count
 
 _GRADIENT = re.compile(r"(^|[._/ -])grad(ient)?s?([._/ -]|norm|$)", re.IGNORECASE)
 _DEAD = re.compile(r"(^|[._/])dead/")

@@ -12,11 +12,12 @@ from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.bundle import Bundle
 from mlflow_dlviz.reporting.exports.files import write_text
 from mlflow_dlviz.store import reports
+from mlflow_dlviz.words import count
 
 NEW = "new"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """A finished page and what it shows.
 
@@ -24,11 +25,11 @@ class Report:
     asked of the server, such as ``{"metrics": 12, "pictures": 30}``: what was not came from the cache.
     """
 
-    html: str = field(repr=False)
-    analysis: Analysis = field(repr=False)
-    tracking_uri: str = field(repr=False)
-    experiment: str = field(repr=False)
-    read: Mapping[str, int] = field(default_factory=dict, repr=False)
+    html: str
+    analysis: Analysis
+    tracking_uri: str
+    experiment: str
+    read: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bundle(self) -> Bundle:
@@ -81,6 +82,10 @@ class Report:
         from mlflow_dlviz.reporting.exports.pictures import write_pictures
 
         return write_pictures(self.analysis, folder)
+
+    def __repr__(self) -> str:
+        runs = count(len(self.analysis.runs), "run")
+        return f"<Report of {runs}, {len(self.html) / 1e6:.1f} MB; save(path) writes it>"
 
     def _repr_html_(self) -> str:
         return (

@@ -10,8 +10,8 @@ import numpy as np
 
 from mlflow_dlviz.reporting import align, statistics
 from mlflow_dlviz.reporting.analysis import Analysis, once
-from mlflow_dlviz.reporting.cells import count
 from mlflow_dlviz.reporting.statistics import Improvement, Interval
+from mlflow_dlviz.words import count
 
 NO_GOAL = "no goal"
 DIVERGED = "diverged"

@@ -60,7 +60,7 @@ def test_doctor_of_one_that_needs_attention(laid_down):
     result = call("doctor")
     assert result.exit_code == 4
     [line] = [line for line in result.output.splitlines() if line.startswith("!! ")]
-    assert "`mlflow-dlviz sync` sends them" in line
+    assert "`mlflow-dlviz sync` sends what is left" in line
 
 
 def test_doctor_of_a_run(run):

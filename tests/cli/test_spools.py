@@ -82,9 +82,7 @@ def test_sync_status_lists_and_sends_nothing(laid_down, runs):
     spool.refuse(spool.waiting()[0])
     result = call("sync", "--status")
     assert result.exit_code == 0
-    assert result.output.startswith(
-        "a  waiting: 1 items, 1 refused, 0.0 MB, 0 seconds old, for http://127.0.0.1:9"
-    )
+    assert result.output.startswith("a  waiting: 1 item, 1 refused, 0.0 MB, 0 seconds old, for http://127.0.0.1:9")
     assert len(spool.waiting()) == 1
     assert runs() == []
 

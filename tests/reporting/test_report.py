@@ -243,7 +243,7 @@ def test_it_shows_itself_in_a_notebook(make_run, report):
 
 def test_it_does_not_show_the_address_by_chance(make_run, report):
     make_run(metrics={"loss": [1.0]})
-    assert repr(report()) == "Report()"
+    assert re.fullmatch(r"<Report of 1 run, \d\.\d MB; save\(path\) writes it>", repr(report()))
 
 
 def test_a_run_has_a_page_and_a_summary(make_run, store_uri, cache_folder, capfd):

@@ -9,10 +9,11 @@ from typing import Any
 from mlflow_dlviz.reporting import alarms
 from mlflow_dlviz.reporting.alarm_kinds import Alarm
 from mlflow_dlviz.reporting.analysis import Analysis
-from mlflow_dlviz.reporting.cells import NOTHING, Cell, count, cut, number
+from mlflow_dlviz.reporting.cells import NOTHING, Cell, cut, number
 from mlflow_dlviz.reporting.sections import differences, table, verdict
 from mlflow_dlviz.reporting.standings import Standing, standings, too_few
 from mlflow_dlviz.reporting.statistics import Improvement
+from mlflow_dlviz.words import count
 
 _LONGEST = 80
 _RUNS = 200

@@ -12,10 +12,11 @@ from mlflow_dlviz.reporting import alarms, standings
 from mlflow_dlviz.reporting.alarm_kinds import SIGNS
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Query, RunData
-from mlflow_dlviz.reporting.cells import count, cut, duration_words, moment, number
+from mlflow_dlviz.reporting.cells import cut, duration_words, moment, number
 from mlflow_dlviz.reporting.section import Section
 from mlflow_dlviz.reporting.standings import Standing
 from mlflow_dlviz.reporting.statistics import Improvement
+from mlflow_dlviz.words import count
 
 # Anything more would be too wide to read; the full names are in the tables.
 _TITLE_LENGTH = 120
