@@ -29,9 +29,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from servers import Process, mlflow_process  # noqa: E402
 
 from mlflow_dlviz.reporting.bundle import Query  # noqa: E402
-from mlflow_dlviz.reporting.fetch import fetch  # noqa: E402
+from mlflow_dlviz.reporting.fetching.fetch import fetch  # noqa: E402
+from mlflow_dlviz.reporting.fetching.source import Reading  # noqa: E402
 from mlflow_dlviz.reporting.options import Options  # noqa: E402
-from mlflow_dlviz.reporting.source import Reading  # noqa: E402
 
 EXPERIMENT = "benchmark"
 KEYS = ("loss", "accuracy", "mcc", "val_loss", "val_accuracy", "val_mcc")

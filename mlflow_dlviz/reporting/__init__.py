@@ -6,7 +6,7 @@ Reads MLflow through the store, knows neither Keras nor TensorFlow.
 from __future__ import annotations
 
 from mlflow_dlviz.reporting.api import Incomplete, NothingMatched, check_run, preview, report, run_page
-from mlflow_dlviz.reporting.fetch import Preview
+from mlflow_dlviz.reporting.fetching.preview import Preview
 from mlflow_dlviz.reporting.result import Report
 from mlflow_dlviz.store.searching import UnknownExperiment
 from mlflow_dlviz.store.server import ServerUnreachable

@@ -16,13 +16,13 @@ from mlflow_dlviz.reporting import fitting
 from mlflow_dlviz.reporting import options as asked
 from mlflow_dlviz.reporting.analysis import analyse
 from mlflow_dlviz.reporting.bundle import Bundle, Query
-from mlflow_dlviz.reporting.fetch import Preview, Reading
-from mlflow_dlviz.reporting.fetch import fetch as fetch_bundle
-from mlflow_dlviz.reporting.fetch import preview as fetch_preview
+from mlflow_dlviz.reporting.fetching.fetch import fetch as fetch_bundle
+from mlflow_dlviz.reporting.fetching.preview import Preview
+from mlflow_dlviz.reporting.fetching.preview import preview as fetch_preview
+from mlflow_dlviz.reporting.fetching.progress import shown_progress
+from mlflow_dlviz.reporting.fetching.source import Progress, Reading
 from mlflow_dlviz.reporting.page import generated_now, render
-from mlflow_dlviz.reporting.progress import shown_progress
 from mlflow_dlviz.reporting.result import Report
-from mlflow_dlviz.reporting.source import Progress
 from mlflow_dlviz.reporting.summary import summary_png
 from mlflow_dlviz.store.reports import find_run, resolved_uri
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from asked import split_up
+from logged import log_run
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-from PIL import Image, ImageDraw
+
+from mlflow_dlviz.reporting.fetching.fetch import fetch as fetch_bundle
 
 
 @pytest.fixture(scope="session")
@@ -32,45 +33,16 @@ def experiment(client, store_uri, request) -> tuple[str, str]:
     return client.create_experiment(name, artifact_location=folder.as_uri()), name
 
 
-def picture(text: str, size=(300, 200), colour="#88bbee") -> Image.Image:
-    image = Image.new("RGB", size, colour)
-    ImageDraw.Draw(image).text((10, 10), text, fill="black", font_size=28)
-    return image
-
-
 @pytest.fixture
 def make_run(client, experiment) -> Callable[..., str]:
     return lambda **told: log_run(client, experiment[0], **told)
 
 
-def log_run(
-    client: MlflowClient,
-    experiment_id: str,
-    *,
-    name: str = "run",
-    metrics=None,
-    params=None,
-    tags=None,
-    pictures=None,
-    status: str = "FINISHED",
-) -> str:
-    """metrics: {key: values by step, or (step, value) pairs}; pictures: {key: steps}."""
-    run_id = client.create_run(experiment_id, run_name=name, tags=tags, start_time=1_700_000_000_000).info.run_id
-    points = [
-        Metric(key, float(value), 1_700_000_000_000 + 1000 * place, int(step))
-        for key, values in (metrics or {}).items()
-        for place, (step, value) in enumerate(values if isinstance(values[0], tuple) else enumerate(values))
-    ]
-    for start in range(0, len(points), 900):
-        client.log_batch(run_id, metrics=points[start : start + 900])
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in (params or {}).items()])
-    for key, steps in (pictures or {}).items():
-        for step in steps:
-            client.log_image(run_id, picture(f"{key} {step}"), key=key, step=step, timestamp=1_700_000_000_000)
-    if status != "RUNNING":
-        client.set_terminated(run_id, status, end_time=1_700_000_125_000)
-    return run_id
+@pytest.fixture
+def fetch(experiment, store_uri):
+    """Fetch the runs of the test's experiment: ``fetch(images="a/*", limit=3, max_frames=5)``."""
 
+    def read(progress=None, **told):
+        return fetch_bundle(*split_up(told, experiment[1], store_uri), progress=progress)
 
-def curve(rng: np.random.Generator, epochs: int, floor: float) -> list[float]:
-    return (floor + np.exp(-np.arange(epochs) / 5) + 0.02 * rng.standard_normal(epochs)).tolist()
+    return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from logged import picture
 from mlflow import MlflowClient
 from waiting import wait_until
 
@@ -209,8 +210,6 @@ def test_inside_mlflows_artifact_viewer(page, saved, mlflow_server):
 def test_runs_are_reported_over_http(mlflow_server, page, tmp_path):
     client = MlflowClient(mlflow_server)
     run_id = client.create_run("0", run_name="far").info.run_id
-    from conftest import picture
-
     client.log_metric(run_id, "loss", 0.5, step=0)
     client.log_image(run_id, picture("far"), key="a/b", step=0)
     made = reporting.report(run_ids=run_id, tracking_uri=mlflow_server, progress=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import analysis_of, parse, run_data, series
 from click.testing import CliRunner
-from conftest import log_run
+from logged import log_run
 
 from mlflow_dlviz.cli import main
 from mlflow_dlviz.reporting import api, page, standings

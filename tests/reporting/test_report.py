@@ -17,7 +17,7 @@ from PIL import Image
 
 import mlflow_dlviz.reporting as reporting
 from mlflow_dlviz.reporting.bundle import RunData
-from mlflow_dlviz.reporting.progress import _Lines
+from mlflow_dlviz.reporting.fetching.progress import _Lines
 from mlflow_dlviz.reporting.summary import summary_arrays
 from mlflow_dlviz.store.histories import Series
 

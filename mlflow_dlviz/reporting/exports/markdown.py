@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mlflow_dlviz.reporting import alarms
-from mlflow_dlviz.reporting.alarm_kinds import Alarm
 from mlflow_dlviz.reporting.analysis import Analysis
 from mlflow_dlviz.reporting.cells import NOTHING, Cell, cut, number
+from mlflow_dlviz.reporting.health import alarms
+from mlflow_dlviz.reporting.health.kinds import Alarm
 from mlflow_dlviz.reporting.sections import differences, table, verdict
 from mlflow_dlviz.reporting.standings import Standing, standings, too_few
 from mlflow_dlviz.reporting.statistics import Improvement

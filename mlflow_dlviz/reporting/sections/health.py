@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlflow_dlviz.reporting import alarms
-from mlflow_dlviz.reporting.alarm_kinds import KINDS, SIGNS, Alarm, Kind
 from mlflow_dlviz.reporting.analysis import Analysis
+from mlflow_dlviz.reporting.health import alarms
+from mlflow_dlviz.reporting.health.kinds import KINDS, SIGNS, Alarm, Kind
 from mlflow_dlviz.reporting.section import Section
 
 OPEN = 8

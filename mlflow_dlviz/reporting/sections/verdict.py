@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 from mlflow_dlviz import __version__
-from mlflow_dlviz.reporting import alarms, standings
-from mlflow_dlviz.reporting.alarm_kinds import SIGNS
+from mlflow_dlviz.reporting import standings
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.bundle import Bundle, Excluded, Query, RunData
 from mlflow_dlviz.reporting.cells import cut, duration_words, moment, number
+from mlflow_dlviz.reporting.health import alarms
+from mlflow_dlviz.reporting.health.kinds import SIGNS
 from mlflow_dlviz.reporting.section import Section
 from mlflow_dlviz.reporting.standings import Standing
 from mlflow_dlviz.reporting.statistics import Improvement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builders import analysis_of, parse, run_data, series
 
-from mlflow_dlviz.reporting.alarm_kinds import KINDS
+from mlflow_dlviz.reporting.health.kinds import KINDS
 from mlflow_dlviz.reporting.sections import health
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlflow_dlviz.reporting.bundle import Numbers
-from mlflow_dlviz.reporting.fetch_pictures import read_folders
+from mlflow_dlviz.reporting.fetching.pictures import read_folders
+from mlflow_dlviz.reporting.fetching.source import Source
 from mlflow_dlviz.reporting.pictures import plan_frames, thin
-from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store.artifacts import Place, fetch_artifacts
 from mlflow_dlviz.store.load import numbers_folder, parse_numbers, unpack_bytes
 from mlflow_dlviz.store.names import is_recorded

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from builders import analysis_of, run_data, series
 
-from mlflow_dlviz.reporting.alarm_kinds import KINDS
-from mlflow_dlviz.reporting.alarms import alarms, by_kind, unchecked
+from mlflow_dlviz.reporting.health.alarms import alarms, by_kind, unchecked
+from mlflow_dlviz.reporting.health.kinds import KINDS
 from mlflow_dlviz.reporting.options import Choice
 
 OURS = {"dlviz.status": "ok"}

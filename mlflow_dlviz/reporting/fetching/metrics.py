@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlflow_dlviz.reporting import align
+from mlflow_dlviz.reporting.fetching.source import Source
 from mlflow_dlviz.reporting.options import Options
-from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store import cache as caching
 from mlflow_dlviz.store.histories import Series, metric_histories
 from mlflow_dlviz.store.searching import last_points

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from mlflow_dlviz.reporting.bundle import Frame
+from mlflow_dlviz.reporting.fetching.source import Source
 from mlflow_dlviz.reporting.options import Options, there_are
 from mlflow_dlviz.reporting.pictures import IMAGE_BUDGET, WIDTH, embedded_size, plan_frames, shrink, within_budget
-from mlflow_dlviz.reporting.source import Source
 from mlflow_dlviz.store.artifacts import Fetched, Place, fetch_artifacts, list_folders
 from mlflow_dlviz.store.images import FOLDER, ImageRef, has_images, pair_names
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlflow_dlviz.reporting import align, symptoms
-from mlflow_dlviz.reporting.alarm_kinds import DEAD_SHARE, VANISHED, VANISHED_BESIDE_OTHERS, Alarm, raised
+from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.analysis import Analysis, axis_name
 from mlflow_dlviz.reporting.cells import metric_name
+from mlflow_dlviz.reporting.health import symptoms
+from mlflow_dlviz.reporting.health.kinds import DEAD_SHARE, VANISHED, VANISHED_BESIDE_OTHERS, Alarm, raised
 from mlflow_dlviz.words import count
 
 _GRADIENT = re.compile(r"(^|[._/ -])grad(ient)?s?([._/ -]|norm|$)", re.IGNORECASE)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_dlviz.reporting import symptoms
 from mlflow_dlviz.reporting.align import Curve
+from mlflow_dlviz.reporting.health import symptoms
 
 SCALES = st.sampled_from([1e-6, 0.01, 1.0, 37.0, 1e6])
 SEEDS = st.integers(0, 400)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mlflow_dlviz.reporting.source import Progress
+from mlflow_dlviz.reporting.fetching.source import Progress
 
 _PATIENCE = 10.0
 

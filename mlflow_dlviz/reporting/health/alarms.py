@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 
 from mlflow_dlviz.reporting import align
-from mlflow_dlviz.reporting.alarm_kinds import KINDS, STALE_HOURS, Alarm, Kind, raised
 from mlflow_dlviz.reporting.align import Curve
 from mlflow_dlviz.reporting.analysis import Analysis, once
 from mlflow_dlviz.reporting.cells import duration_words, moment
-from mlflow_dlviz.reporting.curve_alarms import axis_of, is_dead_share, is_gradient, is_rate, of_curves
+from mlflow_dlviz.reporting.health.curves import axis_of, is_dead_share, is_gradient, is_rate, of_curves
+from mlflow_dlviz.reporting.health.kinds import KINDS, STALE_HOURS, Alarm, Kind, raised
 from mlflow_dlviz.words import count
 
 _CLOCKS = frozenset(["seconds", "second", "time", "latency", "duration"])
