@@ -79,10 +79,11 @@ def _at_last() -> None:
     kept = [run for run in left if run.spool.durable]
     items = [item for run in left for item in run.spool.waiting()]
     lost = sum(item.path is None for item in items)
+    waiting = len(items) - lost
     if kept:
         logger.warning(
             "mlflow_dlviz: not sent: %s of %s, kept in %s; `mlflow-dlviz sync` sends what is left",
-            count(len(items) - lost, "item"),
+            count(waiting, "item") if waiting else "the ledger",
             count(len(kept), "run"),
             kept[0].spool.folder.parent,
         )

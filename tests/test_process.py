@@ -101,6 +101,20 @@ def test_what_could_not_be_sent_is_counted_and_the_command_named(script, spool_r
     assert not list((spool_root / "alive").iterdir())
 
 
+def test_where_the_ledger_alone_could_not_be_sent_that_is_said(script, spool_root):
+    said = script(
+        """
+        it = run()
+        it.training = False
+        writer().send(it, "nothing", Batch)
+        writer().flush(5)
+        for item in it.spool.waiting():
+            it.spool.done(item)
+        """
+    )
+    assert f"not sent: the ledger of 1 run, kept in {spool_root}" in said
+
+
 def test_what_is_on_neither_is_said_to_be_lost(script, tmp_path):
     (tmp_path / "file").touch()
     said = script(
