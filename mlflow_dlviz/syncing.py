@@ -13,7 +13,7 @@ from mlflow_dlviz import reporting
 from mlflow_dlviz.ledger import Ledger
 from mlflow_dlviz.store.alive import is_alive
 from mlflow_dlviz.store.batch import End
-from mlflow_dlviz.store.deliver import Delivered, Gone, Unavailable, close_run, deliver, send_page
+from mlflow_dlviz.store.deliver import Delivered, Gone, Unavailable, close_run, deliver, send_page, takes
 from mlflow_dlviz.store.room import default_root, used_bytes
 from mlflow_dlviz.store.runs import RunRef
 from mlflow_dlviz.store.spool import Plan, Spool, find_spools
@@ -71,7 +71,8 @@ def sync(
     """Send all that waits below ``root``; at any time, twice, and from several processes at once.
 
     root: default the user's own, see ``MLFLOW_DLVIZ_SPOOL``; tracking_uri: to this server, instead of the one
-    that each run was logged to: for runs that no server knows yet.  Runs whose process has died are ended.
+    that each run was logged to: runs that no server knows yet, and those that this one knows, too.  Runs whose
+    process has died are ended.
     """
     spools = find_spools(Path(root) if root is not None else default_root())
     total, done = sum(len(spool.waiting()) + len(spool.refused()) for spool in spools), 0
@@ -121,7 +122,7 @@ def _sync_one(spool: Spool, tracking_uri: str | None, sent: Callable[[int], None
 def _send_all(spool: Spool, tracking_uri: str | None, sent: Callable[[int], None]) -> Synced:
     if not spool.durable:
         return _result(spool, 0)  # sent by another process while we waited for its lock
-    if tracking_uri is not None and spool.plan.run_id is None:
+    if tracking_uri is not None and takes(tracking_uri, spool.plan):
         spool.plan = replace(spool.plan, tracking_uri=tracking_uri)
     spool.retry_refused()
     count = 0
@@ -140,6 +141,8 @@ def _send_all(spool: Spool, tracking_uri: str | None, sent: Callable[[int], None
         return replace(_result(spool, count, str(error)), unreachable=True)
     except Gone as error:
         spool.change(gone=str(error))
+        return _result(spool, count, str(error))
+    except Exception as error:  # of this run: the others are sent all the same
         return _result(spool, count, str(error))
     return _result(spool, count - _really(outcome), _refusals(outcome))
 

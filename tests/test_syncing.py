@@ -13,6 +13,7 @@ import uuid
 import mlflow
 import pytest
 from mlflow.entities import Metric
+from servers import mlflow_process
 
 from mlflow_dlviz import syncing as module
 from mlflow_dlviz.ledger import Ledger
@@ -175,6 +176,35 @@ def test_one_that_can_not_be_sent_does_not_keep_the_others(store, runs, laid_dow
     assert sync()[1].trouble == ""
     assert steps(store, made) == [0, 1, 2]
     assert found(runs, good).info.status == "FINISHED"
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a server, and its store, which is a file that others can open, too."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    server, address = mlflow_process(folder, store, str(folder / "artifacts"))
+    server.start()
+    yield address, store
+    server.kill()
+
+
+def test_a_run_whose_artifacts_only_its_server_takes(store, runs, laid_down, served):
+    address, past_it = served
+    at = mlflow.MlflowClient(address)
+    run_id = at.create_run(at.create_experiment("served")).info.run_id
+    spool = laid_down("trapped", past_it, run_id=run_id)
+    spool.add("a file", Batch(files={"f.txt": b"1"}))
+    laid_down("other")
+    trapped, other = sync()
+    assert "set MLFLOW_TRACKING_URI to the server's address" in trapped.trouble
+    assert (other.items, other.trouble) == (4, "")
+    # The server knows the run, so it can go there.
+    [trapped] = sync(tracking_uri=address)
+    assert trapped.trouble == ""
+    assert "f.txt" in {file.path for file in at.list_artifacts(run_id)}
+    assert len(at.get_metric_history(run_id, "loss")) == 3
 
 
 def test_what_the_server_refuses_is_kept_said_and_in_the_ledger(store, runs, laid_down):

@@ -32,7 +32,11 @@ server can't be reached.
 @click.option(
     "--spool", type=click.Path(file_okay=False), help="Default: $MLFLOW_DLVIZ_SPOOL, or ~/.mlflow-dlviz/spool."
 )
-@click.option("--tracking-uri", metavar="URI", help="Where to make the runs that no server knows yet.")
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="Send to this server what no other knows yet, and the runs that it knows.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; only what went wrong.")
 def sync(
     status: bool, prune: bool, days: float, yes: bool, spool: str | None, tracking_uri: str | None, quiet: bool

@@ -90,6 +90,18 @@ def close_run(ref: RunRef, ledger: str, *, path: str = names.LEDGER, end: End | 
         put(ref, batch)
 
 
+def takes(tracking_uri: str, plan: Plan) -> bool:
+    """Whether what ``plan`` is of can go to this server: a run that none knows yet, or one that it knows, too."""
+    if plan.run_id is None:
+        return True
+    try:
+        check_reachable(tracking_uri, _ASK_SECONDS)
+        mlflow.MlflowClient(tracking_uri=tracking_uri).get_run(plan.run_id)
+    except (ConnectionError, MlflowException):
+        return False
+    return True
+
+
 def _with_run(spool: Spool) -> RunRef:
     """The run of the spool, made on its server where it is not there yet."""
     plan = spool.plan

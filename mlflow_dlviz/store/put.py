@@ -26,8 +26,9 @@ _TAG_LENGTH = 8000
 
 _ONLY_BY_SERVER = (
     "this experiment was made by an MLflow server, and only that takes its artifacts: set MLFLOW_TRACKING_URI "
-    "to the server's address, or log to an experiment of another name. (`mlflow ui`, started in a folder "
-    'without a store, makes such an experiment "Default".)'
+    "to the server's address, or log to an experiment of another name; `mlflow-dlviz sync --tracking-uri ADDRESS` "
+    "sends it what waits. (`mlflow ui`, started in a folder without a store, makes such an experiment "
+    '"Default".)'
 )
 
 T = TypeVar("T")
