@@ -125,7 +125,10 @@ class OpenLog:
             values.update({f"best_{name}": value for name, value in best[1].items() if name not in _NOT_BEST})
         step = best[0] if best is not None else 0
         cost = {"dlviz/total_training_thread_seconds": self._spent}
-        self.send("best values", Batch(metrics=[*_metrics(values, step), *_metrics(cost, self.run.step)]))
+        tags = {names.MONITOR_TAG: names.clean_metric(self._monitor)} if self._monitor else {}
+        self.send(
+            "best values", Batch(metrics=[*_metrics(values, step), *_metrics(cost, self.run.step)], tags=tags)
+        )
         writer().then(Task(self.run, "the run's page", Batch(page=True)))
 
     def end(self, status: str) -> None:

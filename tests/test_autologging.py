@@ -214,6 +214,7 @@ def test_best_values_are_of_the_monitored_metrics_best_epoch(dlviz, store, runs,
     history = fit(binary(), table, epochs=6).history
     dlviz.flush(60)
     best = int(np.argmax(history["val_f1"]))
+    assert runs()[0].data.tags["dlviz.monitor"] == "val_f1"
     metrics = runs()[0].data.metrics
     assert metrics["best_epoch"] == best
     assert metrics["best_val_f1"] == pytest.approx(history["val_f1"][best])

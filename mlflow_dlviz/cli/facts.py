@@ -7,7 +7,12 @@ import sys
 import click
 
 from mlflow_dlviz.cli.exits import PARTIAL, exit_codes
-from mlflow_dlviz.cli.spools import EXITS
+
+_EXITS = """
+\b
+Exit status: 0 ok, 2 bad usage or no such run, 4 the installation needs
+attention, its server too, 6 the server of RUN_ID can't be reached.
+"""
 
 
 @click.command()
@@ -26,7 +31,7 @@ def visuals() -> None:
             click.echo(f"    {option}={default!r}")
 
 
-@click.command(epilog=EXITS)
+@click.command(epilog=_EXITS)
 @click.argument("run_id", required=False)
 @click.option("--tracking-uri", metavar="URI", help="Default: MLflow's own setting.")
 def doctor(run_id: str | None, tracking_uri: str | None) -> None:

@@ -17,14 +17,14 @@ from mlflow_dlviz.words import count
 if TYPE_CHECKING:
     from mlflow_dlviz.syncing import Synced, Waiting
 
-EXITS = """
+_EXITS = """
 \b
 Exit status: 0 ok, 2 bad usage, 4 something needs attention, 6 the tracking
 server can't be reached.
 """
 
 
-@click.command(epilog=EXITS)
+@click.command(epilog=_EXITS)
 @click.option("--status", is_flag=True, help="List what waits; send nothing.")
 @click.option("--prune", is_flag=True, help="Delete what can't be sent, and what is older than --days.")
 @click.option("--days", default=30.0, show_default=True, type=click.FloatRange(0), help="For --prune.")

@@ -23,7 +23,7 @@ from mlflow_dlviz.reporting.fetching.progress import shown_progress
 from mlflow_dlviz.reporting.fetching.source import Progress, Reading
 from mlflow_dlviz.reporting.page import generated_now, render
 from mlflow_dlviz.reporting.result import Report
-from mlflow_dlviz.reporting.summary import summary_png
+from mlflow_dlviz.reporting.summary import monitored, summary_png
 from mlflow_dlviz.store.reports import find_run, resolved_uri
 
 # A run's own page is made while its process would like to end: fewer pictures, the same picture quality.
@@ -171,6 +171,7 @@ def run_page(tracking_uri: str | None, run_id: str) -> dict[str, bytes]:
     bundle = fetch_bundle(Query("", run_ids=(run_id,)), options, reading)
     if not bundle.runs:
         return {}
+    options = replace(options, goal=monitored(bundle.runs[0]))
     files = {"report.html": _report(bundle, options, reading).html.encode("utf-8", "replace")}
     if (summary := summary_png(bundle.runs[0])) is not None:
         files["summary.png"] = summary

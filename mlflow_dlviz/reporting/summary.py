@@ -8,6 +8,7 @@ from mlflow_dlviz.reporting import align
 from mlflow_dlviz.reporting.analysis import run_curves
 from mlflow_dlviz.reporting.bundle import RunData
 from mlflow_dlviz.reporting.cells import metric_name
+from mlflow_dlviz.store.names import MONITOR_TAG
 
 _PANELS = 6
 
@@ -37,8 +38,14 @@ def summary_png(run: RunData) -> bytes | None:
     return encode(plot.draw(**arrays, best_epoch=found.step if found else None, title=run.name or run.id))
 
 
+def monitored(run: RunData) -> str | None:
+    """The metric that its user chose to tell the best epoch by; None if none was, or is not there."""
+    chosen = run.tags.get(MONITOR_TAG)
+    return chosen if chosen in run.histories else None
+
+
 def _best(run: RunData) -> align.Best | None:
-    goal = align.choose_goal([list(run.histories)])
+    goal = monitored(run) or align.choose_goal([list(run.histories)])
     if goal is None:
         return None
     return align.best(align.clean(run.histories[goal]), smaller=align.minimised(goal))

@@ -14,6 +14,7 @@ FITS = "dlviz/fits.json"
 STATUS_TAG = "dlviz.status"
 VERSIONS_TAG = "dlviz.versions"
 NEXT_EPOCH_TAG = "dlviz.next_epoch"
+MONITOR_TAG = "dlviz.monitor"
 _OWN_TAGS = (STATUS_TAG, VERSIONS_TAG, NEXT_EPOCH_TAG)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")

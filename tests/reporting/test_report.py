@@ -264,6 +264,20 @@ def test_a_run_has_a_page_and_a_summary(make_run, store_uri, cache_folder, capfd
     assert not cache_folder.exists()
 
 
+def test_a_runs_page_is_by_the_metric_that_its_user_monitored(make_run, store_uri):
+    metrics = {"val_loss": [1.0, 0.4, 0.2], "val_mcc": [0.1, 0.9, 0.3]}
+    best = {}
+    for monitor in ("", "val_mcc", "absent"):
+        run_id = make_run(metrics=metrics, tags={**OURS, **({"dlviz.monitor": monitor} if monitor else {})})
+        files = reporting.run_page(store_uri, run_id)
+        words = " ".join(re.sub(r"<[^>]*>", " ", files["report.html"].decode()).split())
+        best[monitor] = re.search(r"(\S+) = (\S+) at epoch (\d+)", words).groups()
+        best[monitor, "summary"] = files["summary.png"]
+    assert best["val_mcc"] == ("val_mcc", "0.9", "1")
+    assert best[""] == best["absent"] == ("val_loss", "0.2", "2")
+    assert best["", "summary"] == best["absent", "summary"] != best["val_mcc", "summary"]
+
+
 def test_summary_arrays_line_up():
     def series(*points):
         steps, values = zip(*points, strict=True)
