@@ -4,7 +4,7 @@ What is measured is our own time on the training thread for an epoch (``dlviz/tr
 the third epoch on; and how much longer a train step gets by the tally in it, and by Keras' own ``accuracy``: a
 bare step and one of each take turns, so that whatever else the machine does is shared by all.
 
-    python benchmarks/scale.py             # about 10 minutes on 2 cores
+    python benchmarks/scale.py             # about half an hour on 2 cores, a third of it 500 layers
     python benchmarks/scale.py --quick     # only whether it works
     python benchmarks/scale.py --only layers
 """
@@ -28,8 +28,9 @@ import numpy as np
 import overhead
 
 ROW = "| {:<30} | {:>8} | {:>8} | {:>12} | {:>8} | {:>12} | {:>9} | {:>11} |"
-TURNS_SECONDS = 60.0
 HEADS = ("", "ours, ms", "epoch, s", "of the epoch", "step, ms", "accuracy, ms", "tally, ms", "step slower")
+
+TURNS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

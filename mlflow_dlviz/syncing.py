@@ -143,7 +143,8 @@ def _send_all(spool: Spool, tracking_uri: str | None, sent: Callable[[int], None
         spool.change(gone=str(error))
         return _result(spool, count, str(error))
     except Exception as error:  # of this run: the others are sent all the same
-        return _result(spool, count, str(error))
+        # Without words it would read as if nothing was the matter.
+        return _result(spool, count, str(error) or type(error).__name__)
     return _result(spool, count - _really(outcome), _refusals(outcome))
 
 

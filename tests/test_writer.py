@@ -9,6 +9,7 @@ import time
 import mlflow
 import pytest
 from mlflow.entities import Metric
+from waiting import wait_until
 
 from mlflow_dlviz import drawing
 from mlflow_dlviz.drawing import Picture, Task
@@ -201,15 +202,8 @@ def busy(seconds, times):
     return draw
 
 
-def await_true(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def await_length(times, length):
-    await_true(lambda: len(times) >= length)
+    wait_until(lambda: len(times) >= length)
 
 
 def test_drawing_gives_way_while_training_and_not_after(run, writer, monkeypatch):
@@ -332,7 +326,7 @@ def test_a_run_that_goes_on_is_not_closed_on_disk_either(run, writer):
     assert run.spool.try_lock()
     writer.send(run, "numbers", number(0))
     over(run, writer)
-    await_true(lambda: run.spool.plan.closed)
+    wait_until(lambda: run.spool.plan.closed)
     writer.begin(run)
     [found] = find_spools(run.spool.folder.parent)
     assert not found.plan.closed
