@@ -207,6 +207,17 @@ def test_a_run_whose_artifacts_only_its_server_takes(store, runs, laid_down, ser
     assert len(at.get_metric_history(run_id, "loss")) == 3
 
 
+def test_an_error_without_words_is_no_success(laid_down, monkeypatch):
+    laid_down()
+
+    def fail(*args, **more):
+        raise RuntimeError
+
+    monkeypatch.setattr(module, "deliver", fail)
+    [result] = sync()
+    assert result.trouble == "RuntimeError"
+
+
 def test_what_the_server_refuses_is_kept_said_and_in_the_ledger(store, runs, laid_down):
     spool = laid_down()
     spool.add("the bad one", Batch([Metric("bad?\n", 1.0, 1, 0)]))
